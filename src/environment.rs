@@ -1,0 +1,216 @@
+//! What the library asks of a simulation or a robot: [`Environment`].
+
+use crate::error::{Error, Result, check, check_finite, check_size};
+
+/// A task with continuous actions: the one trait to implement in order to train.
+///
+/// The environment speaks its own units: observations as they are measured, actions inside
+/// [`action_bounds`](Environment::action_bounds). The policy works in [-1, 1]; the library maps between them and
+/// never hands over an action outside the bounds.
+///
+/// ```
+/// use mpo::{ActionBounds, Environment, Step};
+///
+/// /// A point that is to be moved to zero.
+/// struct Point(f32);
+///
+/// impl Environment for Point {
+///     type Error = std::convert::Infallible;
+///
+///     fn observation_size(&self) -> usize {
+///         1
+///     }
+///
+///     fn action_bounds(&self) -> ActionBounds {
+///         ActionBounds::symmetric(1)
+///     }
+///
+///     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
+///         self.0 = if seed % 2 == 0 { 1.0 } else { -1.0 };
+///         Ok(vec![self.0])
+///     }
+///
+///     fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error> {
+///         self.0 += 0.1 * action[0];
+///         Ok(Step { observation: vec![self.0], reward: -self.0.abs(), terminated: false, truncated: false })
+///     }
+/// }
+/// ```
+pub trait Environment {
+    /// What the environment itself reports when it fails; [`std::convert::Infallible`] where it cannot.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// How many numbers an observation has.
+    fn observation_size(&self) -> usize;
+
+    /// The range of each component of an action, in the environment's units.
+    fn action_bounds(&self) -> ActionBounds;
+
+    /// Starts a new episode and returns its first observation.
+    ///
+    /// `seed` is drawn from the library's own generator: an environment that takes all its randomness from it
+    /// makes the whole run repeatable.
+    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error>;
+
+    /// Applies one action, given in the environment's units and inside its bounds.
+    fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error>;
+}
+
+/// What one action led to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The observation after the action, also at the episode's end (never that of the next episode).
+    pub observation: Vec<f32>,
+    /// The reward of this step.
+    pub reward: f32,
+    /// The task itself ended: no reward can follow, so nothing is bootstrapped from the observation.
+    pub terminated: bool,
+    /// The episode was cut off, as by a time limit: the value of the observation still counts.
+    pub truncated: bool,
+}
+
+impl Step {
+    /// Whether a new episode has to start.
+    pub fn is_last(&self) -> bool {
+        self.terminated || self.truncated
+    }
+}
+
+/// The lower and upper bound of each component of an action, in the environment's units.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActionBounds {
+    low: Vec<f32>,
+    high: Vec<f32>,
+}
+
+impl ActionBounds {
+    /// Bounds from their lower and upper ends.
+    ///
+    /// # Errors
+    /// Where there is no component, the lengths differ, or a lower end is not below its upper end, both finite.
+    pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
+        check(
+            "ActionBounds::low",
+            low.len(),
+            |&size| size > 0,
+            "at least one component",
+        )?;
+        check_size("ActionBounds::high", high.len(), low.len())?;
+        for (&low, &high) in low.iter().zip(&high) {
+            check(
+                "ActionBounds",
+                (low, high),
+                |(low, high)| low < high && (high - low).is_finite(),
+                "a lower end below its upper end, both finite",
+            )?;
+        }
+        Ok(Self { low, high })
+    }
+
+    /// The bounds [-1, 1] for `size` components (at least one).
+    pub fn symmetric(size: usize) -> Self {
+        let size = size.max(1);
+        Self {
+            low: vec![-1.0; size],
+            high: vec![1.0; size],
+        }
+    }
+
+    /// How many components an action has.
+    pub fn size(&self) -> usize {
+        self.low.len()
+    }
+
+    /// The lower ends.
+    pub fn low(&self) -> &[f32] {
+        &self.low
+    }
+
+    /// The upper ends.
+    pub fn high(&self) -> &[f32] {
+        &self.high
+    }
+
+    /// Maps an action of the policy to the environment's units: [-1, 1] to the bounds, clipped to them.
+    ///
+    /// # Errors
+    /// Where the action has the wrong size or is not finite.
+    pub fn to_environment(&self, action: &[f32]) -> Result<Vec<f32>> {
+        check_size("action", action.len(), self.size())?;
+        check_finite("action", action)?;
+        let ends = self.low.iter().zip(&self.high);
+        Ok(action
+            .iter()
+            .zip(ends)
+            .map(|(&action, (&low, &high))| {
+                let share = 0.5 * (action.clamp(-1.0, 1.0) + 1.0);
+                (low + share * (high - low)).clamp(low, high)
+            })
+            .collect())
+    }
+}
+
+/// An [`Environment`] whose every answer is checked before the library uses it.
+pub(crate) struct Checked<E> {
+    environment: E,
+    bounds: ActionBounds,
+    observation_size: usize,
+}
+
+impl<E: Environment> Checked<E> {
+    pub(crate) fn new(environment: E) -> Result<Self> {
+        let observation_size = environment.observation_size();
+        check(
+            "Environment::observation_size",
+            observation_size,
+            |&size| size > 0,
+            "at least 1",
+        )?;
+        Ok(Self {
+            bounds: environment.action_bounds(),
+            environment,
+            observation_size,
+        })
+    }
+
+    pub(crate) fn observation_size(&self) -> usize {
+        self.observation_size
+    }
+
+    pub(crate) fn bounds(&self) -> &ActionBounds {
+        &self.bounds
+    }
+
+    pub(crate) fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
+        let observation = self
+            .environment
+            .reset(seed)
+            .map_err(|error| failed("reset", error))?;
+        self.check_observation(&observation)?;
+        Ok(observation)
+    }
+
+    /// Applies an action of the policy, in [-1, 1].
+    pub(crate) fn step(&mut self, action: &[f32]) -> Result<Step> {
+        let action = self.bounds.to_environment(action)?;
+        let step = self
+            .environment
+            .step(&action)
+            .map_err(|error| failed("step", error))?;
+        self.check_observation(&step.observation)?;
+        check_finite("reward", &[step.reward])?;
+        Ok(step)
+    }
+
+    fn check_observation(&self, observation: &[f32]) -> Result<()> {
+        check_size("observation", observation.len(), self.observation_size)?;
+        check_finite("observation", observation)
+    }
+}
+
+fn failed(place: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Environment {
+        place,
+        source: Box::new(error),
+    }
+}

@@ -1,0 +1,1 @@
+//! Control tasks in pure Rust.

@@ -1,0 +1,149 @@
+//! The crate's one error type.
+
+use std::path::PathBuf;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the environment's author, as the library carries it on.
+pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Everything that can go wrong, each with the field or place, the value and what is accepted.
+///
+/// After an error nothing is lost: the object that returned it holds what it held before the call and
+/// stays usable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting lies outside its accepted range.
+    #[error("{field} is {value}, accepted: {accepted}")]
+    Config {
+        /// The setting, as `Type::field` or `field`.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+
+    /// A vector has the wrong length.
+    #[error("{place} has {size} values, expected {expected}")]
+    Size {
+        /// What was measured.
+        place: &'static str,
+        /// Its length.
+        size: usize,
+        /// The accepted length.
+        expected: usize,
+    },
+
+    /// A tensor has the wrong shape.
+    #[error("{place} has shape {shape:?}, expected {expected}")]
+    Shape {
+        /// The tensor.
+        place: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// What is accepted, in words.
+        expected: String,
+    },
+
+    /// A number is infinite or not a number.
+    #[error("{place} is {value} at index {index}, expected finite numbers")]
+    NonFinite {
+        /// What holds the number.
+        place: &'static str,
+        /// Where in it.
+        index: usize,
+        /// The number.
+        value: f64,
+    },
+
+    /// The replay holds too little for what was asked of it.
+    #[error("the replay holds {held} {what}, at least {needed} needed")]
+    ReplayTooSmall {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are.
+        held: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+
+    /// Functions were called in an order that has no meaning, such as a step before the first reset.
+    #[error("{place}: {expected}")]
+    Order {
+        /// The function called.
+        place: &'static str,
+        /// What has to come first.
+        expected: &'static str,
+    },
+
+    /// The environment reported an error of its own.
+    #[error("the environment failed in {place}: {source}")]
+    Environment {
+        /// `reset` or `step`.
+        place: &'static str,
+        /// The environment's error.
+        source: BoxedError,
+    },
+
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// An observer could not do its work, such as drawing a curve.
+    #[error("the observer {name} failed: {source}")]
+    Observer {
+        /// The observer.
+        name: &'static str,
+        /// Its error.
+        source: BoxedError,
+    },
+}
+
+/// Checks that `value` satisfies `accepts`, and names the field where it does not.
+pub(crate) fn check<T: std::fmt::Debug>(
+    field: &'static str,
+    value: T,
+    accepts: impl FnOnce(&T) -> bool,
+    accepted: &'static str,
+) -> Result<()> {
+    if accepts(&value) {
+        return Ok(());
+    }
+    Err(Error::Config {
+        field,
+        value: format!("{value:?}"),
+        accepted,
+    })
+}
+
+/// Checks that a vector has the expected length.
+pub(crate) fn check_size(place: &'static str, size: usize, expected: usize) -> Result<()> {
+    if size == expected {
+        return Ok(());
+    }
+    Err(Error::Size {
+        place,
+        size,
+        expected,
+    })
+}
+
+/// Checks that every number is finite.
+pub(crate) fn check_finite(place: &'static str, values: &[f32]) -> Result<()> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(index) => Err(Error::NonFinite {
+            place,
+            index,
+            value: values[index].into(),
+        }),
+    }
+}
