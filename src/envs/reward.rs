@@ -1,0 +1,99 @@
+//! The building block of the Control Suite's rewards.
+
+use std::ops::RangeInclusive;
+
+/// How [`tolerance`] falls off outside its bounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Falloff {
+    /// A bell curve, never quite 0. The value at the margin lies in (0, 1).
+    Gaussian,
+    /// A parabola that ends at 0. The value at the margin lies in [0, 1).
+    Quadratic,
+}
+
+/// How well `x` keeps to `bounds`: 1 inside, falling to `at_margin` at the distance `margin` outside of them.
+///
+/// A margin of 0 makes it a step: 0 everywhere outside.
+pub(super) fn tolerance(
+    x: f64,
+    bounds: RangeInclusive<f64>,
+    margin: f64,
+    falloff: Falloff,
+    at_margin: f64,
+) -> f64 {
+    if bounds.contains(&x) {
+        return 1.0;
+    }
+    if margin == 0.0 {
+        return 0.0;
+    }
+    let outside = if x < *bounds.start() {
+        bounds.start() - x
+    } else {
+        x - bounds.end()
+    };
+    let distance = outside / margin;
+    match falloff {
+        Falloff::Gaussian => (at_margin.ln() * distance * distance).exp(),
+        Falloff::Quadratic => (1.0 - (1.0 - at_margin) * distance * distance).max(0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    #[test]
+    fn tolerance_is_one_inside_its_bounds() {
+        for falloff in [Falloff::Gaussian, Falloff::Quadratic] {
+            for margin in [0.0, 0.5] {
+                for x in [-1.0, 0.3, 2.0] {
+                    assert_eq!(tolerance(x, -1.0..=2.0, margin, falloff, 0.1), 1.0);
+                }
+            }
+        }
+        assert_eq!(
+            tolerance(1e300, 2.0..=f64::INFINITY, 1.0, Falloff::Gaussian, 0.1),
+            1.0
+        );
+    }
+
+    #[test]
+    fn tolerance_without_margin_is_a_step() {
+        for falloff in [Falloff::Gaussian, Falloff::Quadratic] {
+            assert_eq!(tolerance(2.0 + 1e-12, -1.0..=2.0, 0.0, falloff, 0.1), 0.0);
+            assert_eq!(tolerance(-1.0 - 1e-12, -1.0..=2.0, 0.0, falloff, 0.1), 0.0);
+        }
+    }
+
+    #[test]
+    fn gaussian_tolerance_has_its_closed_form() {
+        let value = |x| tolerance(x, -1.0..=2.0, 0.5, Falloff::Gaussian, 0.1);
+        // 10^-(d^2) for a value of 0.1 at the margin, on either side.
+        for x in [2.5, -1.5] {
+            assert_relative_eq!(value(x), 0.1, max_relative = 1e-14);
+        }
+        for x in [2.25, -1.25] {
+            assert_relative_eq!(value(x), 0.562_341_325_190_349_1, max_relative = 1e-14);
+        }
+        for x in [3.0, -2.0] {
+            assert_relative_eq!(value(x), 1e-4, max_relative = 1e-14);
+        }
+    }
+
+    #[test]
+    fn quadratic_tolerance_has_its_closed_form() {
+        let value = |x, at_margin| tolerance(x, 0.0..=0.0, 2.0, Falloff::Quadratic, at_margin);
+        for sign in [-1.0, 1.0] {
+            assert_relative_eq!(value(sign, 0.0), 0.75, max_relative = 1e-15);
+            assert_relative_eq!(value(sign, 0.2), 0.8, max_relative = 1e-15);
+            assert_relative_eq!(value(2.0 * sign, 0.2), 0.2, max_relative = 1e-15);
+            // The parabola has passed 0 and stays there.
+            assert_eq!(value(2.0 * sign, 0.0), 0.0);
+            assert_eq!(value(2.3 * sign, 0.2), 0.0);
+            assert_eq!(value(f64::MAX * sign, 0.0), 0.0);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The E-step: action values to weights.
+
+use burn::tensor::{Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::dual::{Dual, DualForm, DualSolution};
+use crate::error::{Error, Result, check};
+
+/// Settings of the [`EStep`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EStepConfig {
+    /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the actions.
+    /// Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual choice, and
+    /// log M (all weight on the best of M actions) the largest that makes a difference.
+    pub epsilon: f64,
+    /// How the temperature is found.
+    pub solver: TemperatureSolver,
+    /// How the dual is computed; anything but the stable form is for comparison only.
+    pub form: DualForm,
+    /// The lowest temperature the exact solver may choose, in units of the critic's values. Accepted: 0 or more. 0
+    /// leaves the temperature free, so that the weights do not depend on the scale of the rewards.
+    pub minimum_temperature: f64,
+}
+
+impl Default for EStepConfig {
+    fn default() -> Self {
+        Self {
+            epsilon: 0.1,
+            solver: TemperatureSolver::Exact,
+            form: DualForm::Stable,
+            minimum_temperature: 0.0,
+        }
+    }
+}
+
+/// How the [`EStep`] finds the temperature of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub enum TemperatureSolver {
+    /// Minimises the batch's dual to a relative gap of 1e-6 or better.
+    #[default]
+    Exact,
+    /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv 2006.00979),
+    /// for comparison.
+    GradientStep {
+        /// Adam's learning rate on x; 0.01 is usual.
+        learning_rate: f64,
+        /// The temperature to start from; it should be of the order of the values' spread.
+        initial_temperature: f64,
+    },
+}
+
+/// The non-parametric E-step (replication paper, eq. 6-8): weights of the sampled actions that raise the expected
+/// value as far as ε allows.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mpo::{EStep, EStepConfig};
+///
+/// # fn main() -> mpo::Result<()> {
+/// let values = Tensor::from_floats([[0.0, 1.0, 2.0], [5.0, 5.0, 8.0]], &Device::flex());
+/// let solution = EStep::new(EStepConfig::default())?.solve(values)?;
+/// assert!((solution.dual.kl - 0.1).abs() < 1e-6);
+/// assert!(solution.dual.interior);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EStep {
+    config: EStepConfig,
+    /// The last batch's temperature: the exact solver starts from it.
+    last: Option<f64>,
+    descent: Descent,
+}
+
+/// What an [`EStep`] found for one batch.
+#[derive(Debug, Clone)]
+pub struct EStepSolution {
+    /// The weights q, `[batch, samples]`, those of each state summing to 1.
+    pub weights: Tensor<2>,
+    /// Temperature, dual value, realised KL divergence, duality gap, and whether the optimum is interior.
+    pub dual: DualSolution,
+}
+
+impl EStep {
+    /// An E-step with these settings.
+    ///
+    /// # Errors
+    /// Where a setting lies outside its accepted range.
+    pub fn new(config: EStepConfig) -> Result<Self> {
+        check(
+            "EStepConfig::epsilon",
+            config.epsilon,
+            |&e| e > 0.0 && e.is_finite(),
+            "a positive, finite number",
+        )?;
+        check(
+            "EStepConfig::minimum_temperature",
+            config.minimum_temperature,
+            |&bound| bound >= 0.0 && bound.is_finite(),
+            "0 or more, finite",
+        )?;
+        let positive = |&x: &f64| x > 0.0 && x.is_finite();
+        let mut descent = Descent::default();
+        if let TemperatureSolver::GradientStep {
+            learning_rate,
+            initial_temperature,
+        } = config.solver
+        {
+            check(
+                "GradientStep::learning_rate",
+                learning_rate,
+                positive,
+                "a positive, finite number",
+            )?;
+            check(
+                "GradientStep::initial_temperature",
+                initial_temperature,
+                positive,
+                "a positive, finite number",
+            )?;
+            descent = Descent::from_temperature(initial_temperature);
+        }
+        Ok(Self {
+            config,
+            last: None,
+            descent,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &EStepConfig {
+        &self.config
+    }
+
+    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`.
+    ///
+    /// # Errors
+    /// Where there is no state or action, or a value is not finite; the E-step then stays as it was.
+    pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
+        let [states, samples] = values.dims();
+        if states == 0 || samples == 0 {
+            return Err(Error::Shape {
+                place: "action values",
+                shape: vec![states, samples],
+                expected: "[batch, samples], neither 0".into(),
+            });
+        }
+        let device = values.device();
+        let host = values.into_data().convert::<f32>();
+        let host = host.as_slice::<f32>().map_err(|_| Error::Shape {
+            place: "action values",
+            shape: vec![states, samples],
+            expected: "numbers".into(),
+        })?;
+        let dual = Dual::new(
+            host.iter().map(|&value| f64::from(value)),
+            samples,
+            self.config.epsilon,
+        )?
+        .with_form(self.config.form);
+        let solution = match self.config.solver {
+            TemperatureSolver::Exact => dual.solve(self.config.minimum_temperature, self.last)?,
+            TemperatureSolver::GradientStep { learning_rate, .. } => {
+                self.descent.step(&dual, learning_rate, self.config.epsilon)
+            }
+        };
+        if solution.interior {
+            self.last = Some(solution.temperature);
+        }
+        let weights = dual
+            .weights(solution.temperature)
+            .into_iter()
+            .map(|weight| weight as f32)
+            .collect();
+        let weights = Tensor::from_data(TensorData::new::<f32, _>(weights, [states, samples]), &device);
+        Ok(EStepSolution {
+            weights,
+            dual: solution,
+        })
+    }
+}
+
+/// How far each sampled action lies outside [-1, 1], as a cost to be kept low beside the critic's values (MO-MPO,
+/// arXiv 2005.07513, as Acme uses it): -‖a - clip(a)‖ for `actions` `[batch, samples, action]`, as
+/// `[batch, samples]`.
+pub fn action_penalty(actions: Tensor<3>) -> Tensor<2> {
+    let [states, samples, _] = actions.dims();
+    let outside = actions.clone() - actions.clamp(-1.0, 1.0);
+    -outside.square().sum_dim(2).sqrt().reshape([states, samples])
+}
+
+/// Adam on x with η = softplus(x) + 1e-8.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Descent {
+    x: f64,
+    first: f64,
+    second: f64,
+    steps: i32,
+}
+
+impl Descent {
+    const FLOOR: f64 = 1e-8;
+
+    fn from_temperature(temperature: f64) -> Self {
+        // The inverse of softplus: log(exp(η) - 1) = η + log(1 - exp(-η)).
+        let x = temperature + (-(-temperature).exp_m1()).ln();
+        Self { x, ..Self::default() }
+    }
+
+    /// The solution at the temperature before the step, as the weights of a batch do not wait for its own step.
+    fn step(&mut self, dual: &Dual, learning_rate: f64, epsilon: f64) -> DualSolution {
+        let temperature = self.x.max(0.0) + (-self.x.abs()).exp().ln_1p() + Self::FLOOR;
+        let point = dual.evaluate(temperature);
+        let gradient = (epsilon - point.kl) / (1.0 + (-self.x).exp());
+        // Only the unstable form has infinite gradients, and no step then.
+        if gradient.is_finite() {
+            self.steps += 1;
+            self.first += 0.1 * (gradient - self.first);
+            self.second += 0.001 * (gradient * gradient - self.second);
+            let first = self.first / (1.0 - 0.9_f64.powi(self.steps));
+            let second = self.second / (1.0 - 0.999_f64.powi(self.steps));
+            self.x -= learning_rate * first / (second.sqrt() + 1e-8);
+        }
+        DualSolution {
+            temperature,
+            value: point.value,
+            kl: point.kl,
+            gap: (temperature * (epsilon - point.kl)).max(0.0),
+            interior: true,
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Gaussian policies: sampling, log-probabilities, entropy and the decoupled KL divergence.
+//!
+//! Shapes: B states in the batch, M actions a state, n components of an action. A covariance is given by its
+//! Cholesky factor L (Σ = L Lᵀ) or, where it is diagonal, by the standard deviations. Nothing here forms a
+//! determinant or an inverse of a covariance: log det Σ = 2 Σ_i log L_ii, and systems are solved by substitution.
+
+use burn::tensor::Tensor;
+
+const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
+
+/// A Gaussian distribution over actions for each state of a batch (replication paper, 3.1.1).
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mpo::{Gaussian, Scale};
+///
+/// let device = Device::flex();
+/// let mean = Tensor::zeros([1, 2], &device);
+/// let policy = Gaussian { mean, scale: Scale::Diagonal(Tensor::ones([1, 2], &device)) };
+/// let at_mean = policy.log_probability(Tensor::zeros([1, 1, 2], &device)).into_scalar::<f32>();
+/// assert!((at_mean + (2.0 * std::f32::consts::PI).ln()).abs() < 1e-6);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Gaussian {
+    /// The means μ, `[batch, action]`.
+    pub mean: Tensor<2>,
+    /// The shape of the distribution around them.
+    pub scale: Scale,
+}
+
+/// The scale of a [`Gaussian`].
+#[derive(Debug, Clone)]
+pub enum Scale {
+    /// Standard deviations σ, `[batch, action]`: Σ = diag(σ²).
+    Diagonal(Tensor<2>),
+    /// Lower-triangular Cholesky factors L with a positive diagonal, `[batch, action, action]`: Σ = L Lᵀ.
+    Cholesky(Tensor<3>),
+}
+
+impl Scale {
+    /// log det Σ / 2 = Σ_i log L_ii, `[batch]`.
+    pub fn half_log_det(&self) -> Tensor<1> {
+        self.diagonal().log().sum_dim(1).squeeze_dim(1)
+    }
+
+    /// L_ii, `[batch, action]`: for a diagonal covariance the standard deviations.
+    pub fn diagonal(&self) -> Tensor<2> {
+        match self {
+            Self::Diagonal(deviation) => deviation.clone(),
+            Self::Cholesky(factor) => {
+                let [_, n, _] = factor.dims();
+                let identity = Tensor::<2>::eye(n, &factor.device())
+                    .cast(factor.dtype())
+                    .unsqueeze();
+                (factor.clone() * identity).sum_dim(2).squeeze_dim(2)
+            }
+        }
+    }
+
+    /// L⁻¹ x for each column x of `vectors`, `[batch, action, columns]`.
+    pub fn whiten(&self, vectors: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Diagonal(deviation) => vectors / deviation.clone().unsqueeze_dim(2),
+            Self::Cholesky(factor) => solve_lower(factor.clone(), vectors),
+        }
+    }
+
+    /// Σ⁻¹ x, both `[batch, action]`, as L⁻ᵀ (L⁻¹ x).
+    pub(crate) fn precision_times(&self, vector: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Diagonal(deviation) => vector / deviation.clone().square(),
+            Self::Cholesky(_) => {
+                let inverse = self.inverse_factor();
+                let whitened = inverse.clone().matmul(vector.unsqueeze_dim::<3>(2));
+                inverse.transpose().matmul(whitened).squeeze_dim(2)
+            }
+        }
+    }
+
+    /// Σ, `[batch, action, action]`.
+    pub(crate) fn covariance(&self) -> Tensor<3> {
+        match self {
+            Self::Diagonal(deviation) => diagonal_matrix(deviation.clone().square()),
+            Self::Cholesky(factor) => factor.clone().matmul(factor.clone().transpose()),
+        }
+    }
+
+    /// L⁻¹ by substitution, `[batch, action, action]`.
+    pub(crate) fn inverse_factor(&self) -> Tensor<3> {
+        match self {
+            Self::Diagonal(deviation) => diagonal_matrix(deviation.clone().recip()),
+            Self::Cholesky(factor) => {
+                let [states, n, _] = factor.dims();
+                let identity = Tensor::<2>::eye(n, &factor.device()).cast(factor.dtype());
+                solve_lower(factor.clone(), identity.unsqueeze::<3>().expand([states, n, n]))
+            }
+        }
+    }
+
+    fn map(
+        self,
+        deviation: impl FnOnce(Tensor<2>) -> Tensor<2>,
+        factor: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    ) -> Self {
+        match self {
+            Self::Diagonal(tensor) => Self::Diagonal(deviation(tensor)),
+            Self::Cholesky(tensor) => Self::Cholesky(factor(tensor)),
+        }
+    }
+}
+
+/// The two halves of KL(old ‖ new), each for itself under a trust region of its own (arXiv 1812.02256; replication
+/// paper, eq. 12, whose labels are swapped). Joint: `[batch, 1]`; per dimension: `[batch, action]`.
+#[derive(Debug, Clone)]
+pub struct DecoupledKl {
+    /// C_μ: the means differ, both under the old covariance.
+    pub mean: Tensor<2>,
+    /// C_Σ: the covariances differ, both around the old mean.
+    pub covariance: Tensor<2>,
+}
+
+impl Gaussian {
+    /// The number of states in the batch.
+    pub fn states(&self) -> usize {
+        self.mean.dims()[0]
+    }
+
+    /// The number of components of an action.
+    pub fn action_size(&self) -> usize {
+        self.mean.dims()[1]
+    }
+
+    /// Actions μ + L z from standard normal `noise` z, both `[batch, samples, action]`.
+    pub fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
+        let spread = match &self.scale {
+            Scale::Diagonal(deviation) => noise * deviation.clone().unsqueeze_dim(1),
+            Scale::Cholesky(factor) => noise.matmul(factor.clone().transpose()),
+        };
+        spread + self.mean.clone().unsqueeze_dim(1)
+    }
+
+    /// log π(a|s) of `actions` `[batch, samples, action]`, as `[batch, samples]`.
+    pub fn log_probability(&self, actions: Tensor<3>) -> Tensor<2> {
+        let [states, samples, n] = actions.dims();
+        let centred = actions - self.mean.clone().unsqueeze_dim(1);
+        let whitened = self.scale.whiten(centred.transpose());
+        let distance = whitened.square().sum_dim(1).reshape([states, samples]);
+        let normaliser = self.scale.half_log_det() + 0.5 * n as f64 * LOG_TWO_PI;
+        distance * -0.5 - normaliser.unsqueeze_dim(1)
+    }
+
+    /// The differential entropy of each state's distribution, `[batch]`, in nats.
+    pub fn entropy(&self) -> Tensor<1> {
+        self.scale.half_log_det() + 0.5 * self.action_size() as f64 * (1.0 + LOG_TWO_PI)
+    }
+
+    /// C_μ = ½ (μ - μ_k)ᵀ Σ_k⁻¹ (μ - μ_k) and C_Σ = ½ \[tr(Σ⁻¹ Σ_k) - n + log(det Σ / det Σ_k)\] from `old` = π_k
+    /// to this policy, each `[batch, 1]`.
+    pub fn decoupled_kl(&self, old: &Self) -> DecoupledKl {
+        let shift = (self.mean.clone() - old.mean.clone()).unsqueeze_dim(2);
+        let mean = old.scale.whiten(shift).square().sum_dim(1).squeeze_dim::<2>(2) * 0.5;
+        let ratio = match &old.scale {
+            Scale::Diagonal(deviation) => self.scale.whiten(diagonal_matrix(deviation.clone())),
+            Scale::Cholesky(factor) => self.scale.whiten(factor.clone()),
+        };
+        let trace = ratio.square().sum_dim(2).sum_dim(1).squeeze_dim::<2>(2);
+        let log_det = (self.scale.half_log_det() - old.scale.half_log_det()).unsqueeze_dim::<2>(1);
+        let covariance = (trace - self.action_size() as f64) * 0.5 + log_det;
+        DecoupledKl { mean, covariance }
+    }
+
+    /// The same for each component by itself, each `[batch, action]`: (μ_j - μ_kj)² / (2 σ_kj²) and
+    /// log(σ_j / σ_kj) + σ_kj² / (2 σ_j²) - ½. Both policies need diagonal covariances: of full ones the diagonal
+    /// of L is taken.
+    pub fn decoupled_kl_per_dimension(&self, old: &Self) -> DecoupledKl {
+        let old_deviation = old.scale.diagonal();
+        let shift = (self.mean.clone() - old.mean.clone()) / old_deviation.clone();
+        let ratio = old_deviation / self.scale.diagonal();
+        DecoupledKl {
+            mean: shift.square() * 0.5,
+            covariance: ratio.clone().square() * 0.5 - ratio.log() - 0.5,
+        }
+    }
+
+    /// The same policy without its history of gradients, on the device beneath.
+    pub fn inner(self) -> Self {
+        Self {
+            mean: self.mean.inner(),
+            scale: self.scale.map(Tensor::inner, Tensor::inner),
+        }
+    }
+}
+
+/// Solves L X = `rhs` by forward substitution for lower-triangular `factor` L `[batch, n, n]` and `rhs`
+/// `[batch, n, columns]`.
+pub(crate) fn solve_lower(factor: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
+    let [states, n, _] = factor.dims();
+    let [_, _, columns] = rhs.dims();
+    let mut solved: Vec<Tensor<3>> = Vec::with_capacity(n);
+    for row in 0..n {
+        let mut right = rhs.clone().slice([0..states, row..row + 1, 0..columns]);
+        for (column, solution) in solved.iter().enumerate() {
+            let entry = factor
+                .clone()
+                .slice([0..states, row..row + 1, column..column + 1]);
+            right = right - solution.clone() * entry;
+        }
+        let pivot = factor.clone().slice([0..states, row..row + 1, row..row + 1]);
+        solved.push(right / pivot);
+    }
+    Tensor::cat(solved, 1)
+}
+
+/// diag(x) for each row x, `[batch, n, n]`.
+pub(crate) fn diagonal_matrix(diagonal: Tensor<2>) -> Tensor<3> {
+    let [_, n] = diagonal.dims();
+    let identity = Tensor::<2>::eye(n, &diagonal.device())
+        .cast(diagonal.dtype())
+        .unsqueeze::<3>();
+    identity * diagonal.unsqueeze_dim(2)
+}

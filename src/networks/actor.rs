@@ -1,0 +1,168 @@
+//! Policies as networks: observations to Gaussians.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{DType, Device, Tensor, TensorData, activation};
+use serde::{Deserialize, Serialize};
+
+use super::layers::{Hidden, NetworkConfig, linear};
+use crate::error::{Result, check};
+use crate::gaussian::{Gaussian, Scale};
+use crate::rng::Rng;
+
+/// A policy that the M-step can train: any Burn module that gives a [`Gaussian`] over actions for each observation.
+///
+/// Actions live in [-1, 1]; the distribution may reach beyond, and what reaches the environment is clipped.
+/// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be repeated.
+pub trait Actor: Module + Sync {
+    /// The policy at `observations`, `[batch, observation]`.
+    fn policy(&self, observations: Tensor<2>) -> Gaussian;
+
+    /// How many numbers an observation has.
+    fn observation_size(&self) -> usize;
+
+    /// How many components an action has.
+    fn action_size(&self) -> usize;
+}
+
+/// The covariance of a [`GaussianActor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Covariance {
+    /// A standard deviation for each component.
+    Diagonal,
+    /// A Cholesky factor with softplus on its diagonal, n (n + 1) / 2 outputs (replication paper, 3.1.1).
+    Full,
+}
+
+/// Settings of a [`GaussianActor`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GaussianActorConfig {
+    /// The hidden layers.
+    pub network: NetworkConfig,
+    /// Diagonal or full.
+    pub covariance: Covariance,
+    /// The standard deviation of an untrained policy, in units of the action range [-1, 1]. Accepted: above 0. It sets
+    /// how widely the first episodes explore; 0.3 to 1 is usual.
+    pub initial_standard_deviation: f64,
+    /// Added to the diagonal of L, so that the policy never loses all its randomness. Accepted: above 0.
+    pub minimum_standard_deviation: f64,
+}
+
+/// The default policy network: hidden layers, then μ and L.
+#[derive(Module, Debug)]
+pub struct GaussianActor {
+    first: Linear,
+    hidden: Hidden,
+    mean: Linear,
+    diagonal: Linear,
+    /// The entries of L below the diagonal, row after row.
+    lower: Option<Linear>,
+    deviation_scale: f64,
+    minimum_deviation: f64,
+}
+
+impl GaussianActor {
+    /// A policy for these sizes, on the autodiff side of `device`.
+    ///
+    /// # Errors
+    /// Where a size is 0 or a setting lies outside its accepted range.
+    pub fn new(
+        config: &GaussianActorConfig,
+        observation_size: usize,
+        action_size: usize,
+        device: &Device,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        config.network.validate()?;
+        let positive = |&x: &f64| x > 0.0 && x.is_finite();
+        check(
+            "observation_size",
+            observation_size,
+            |&size| size > 0,
+            "at least 1",
+        )?;
+        check("action_size", action_size, |&size| size > 0, "at least 1")?;
+        check(
+            "GaussianActorConfig::initial_standard_deviation",
+            config.initial_standard_deviation,
+            positive,
+            "a positive, finite number",
+        )?;
+        check(
+            "GaussianActorConfig::minimum_standard_deviation",
+            config.minimum_standard_deviation,
+            positive,
+            "a positive, finite number",
+        )?;
+        let device = &device.clone().autodiff();
+        let hidden = &config.network.hidden;
+        let (first, last) = (hidden[0], hidden[hidden.len() - 1]);
+        let below = action_size * (action_size - 1) / 2;
+        let full = config.covariance == Covariance::Full && below > 0;
+        // Small output weights start the policy near mean 0 and the initial deviation, whatever the observation.
+        let mut output = |outputs| linear(last, outputs, OUTPUT_GAIN, device, rng);
+        let (mean, diagonal, lower) = (
+            output(action_size),
+            output(action_size),
+            full.then(|| output(below)),
+        );
+        Ok(Self {
+            first: linear(observation_size, first, 1.0, device, rng),
+            hidden: Hidden::new(&config.network, device, rng),
+            mean,
+            diagonal,
+            lower,
+            deviation_scale: config.initial_standard_deviation / std::f64::consts::LN_2,
+            minimum_deviation: config.minimum_standard_deviation,
+        })
+    }
+}
+
+const OUTPUT_GAIN: f64 = 0.01;
+
+impl Actor for GaussianActor {
+    fn policy(&self, observations: Tensor<2>) -> Gaussian {
+        let features = self.hidden.forward(self.first.forward(observations));
+        let mean = self.mean.forward(features.clone());
+        let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0)
+            * self.deviation_scale
+            + self.minimum_deviation;
+        let scale = match &self.lower {
+            None => Scale::Diagonal(diagonal),
+            Some(lower) => Scale::Cholesky(cholesky_factor(
+                diagonal,
+                lower.forward(features) * self.deviation_scale,
+            )),
+        };
+        Gaussian { mean, scale }
+    }
+
+    fn observation_size(&self) -> usize {
+        self.first.weight.dims()[0]
+    }
+
+    fn action_size(&self) -> usize {
+        self.mean.weight.dims()[1]
+    }
+}
+
+/// Lower-triangular matrices `[batch, n, n]` from their diagonals `[batch, n]` and the entries below them, row after
+/// row, `[batch, n (n - 1) / 2]`: two products with constant matrices that put each entry into its place.
+fn cholesky_factor(diagonal: Tensor<2>, below: Tensor<2>) -> Tensor<3> {
+    let [states, n] = diagonal.dims();
+    let rows = (0..n).flat_map(|row| (0..row).map(move |column| row * n + column));
+    let on_diagonal = (0..n).map(|row| row * n + row);
+    let place = |tensor: Tensor<2>, places: Vec<usize>| {
+        let mut matrix = vec![0.0_f32; places.len() * n * n];
+        for (entry, place) in places.iter().enumerate() {
+            matrix[entry * n * n + place] = 1.0;
+        }
+        let options = (&tensor.device(), DType::F32);
+        tensor.matmul(Tensor::from_data(
+            TensorData::new(matrix, [places.len(), n * n]),
+            options,
+        ))
+    };
+    let flat = place(diagonal, on_diagonal.collect()) + place(below, rows.collect());
+    flat.reshape([states, n, n])
+}

@@ -1,0 +1,110 @@
+//! The layers that actor and critic share.
+
+use burn::module::{Module, Param, ParamId};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, check};
+use crate::rng::Rng;
+
+/// The hidden layers of an actor or a critic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// The sizes of the hidden layers. Accepted: at least one, none of them 0. The paper's networks are 256-256
+    /// and an output layer; harder tasks take more.
+    pub hidden: Vec<usize>,
+    /// The function after each hidden layer.
+    pub activation: Activation,
+    /// Whether the first hidden layer is normalised (LayerNorm) and squashed by tanh in place of the activation, as in
+    /// Acme. It keeps the critic from running away early on and costs little: leave it on.
+    pub layer_norm: bool,
+}
+
+/// The function after a hidden layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activation {
+    /// max(0, x), the paper's.
+    Relu,
+    /// x above 0, exp(x) - 1 below.
+    Elu,
+    /// tanh(x).
+    Tanh,
+}
+
+impl Activation {
+    /// Applies the function to each element.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Relu => activation::relu(x),
+            // In terms of exp, which vectorises; far faster on a CPU than Burn's own, and as exact.
+            Self::Elu => {
+                let positive = activation::relu(x.clone());
+                (x - positive.clone()).exp() + (positive - 1.0)
+            }
+            Self::Tanh => -((x * 2.0).exp() + 1.0).recip() * 2.0 + 1.0,
+        }
+    }
+}
+
+impl NetworkConfig {
+    pub(crate) fn validate(&self) -> Result<()> {
+        check(
+            "NetworkConfig::hidden",
+            &self.hidden,
+            |hidden| !hidden.is_empty() && hidden.iter().all(|&size| size > 0),
+            "at least one layer, none of size 0",
+        )
+    }
+}
+
+/// The hidden layers behind the first one's linear map, which actor and critic apply themselves.
+#[derive(Module, Debug)]
+pub(crate) struct Hidden {
+    norm: Option<LayerNorm>,
+    layers: Vec<Linear>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Hidden {
+    pub(crate) fn new(config: &NetworkConfig, device: &Device, rng: &mut Rng) -> Self {
+        let pairs = config.hidden.iter().zip(&config.hidden[1..]);
+        Self {
+            norm: config
+                .layer_norm
+                .then(|| LayerNormConfig::new(config.hidden[0]).init(device)),
+            layers: pairs
+                .map(|(&inputs, &outputs)| linear(inputs, outputs, 1.0, device, rng))
+                .collect(),
+            activation: config.activation,
+        }
+    }
+
+    /// From the first layer's linear map to the last hidden layer, both `[batch, hidden]`.
+    pub(crate) fn forward(&self, first: Tensor<2>) -> Tensor<2> {
+        let first = match &self.norm {
+            Some(norm) => Activation::Tanh.forward(norm.forward(first)),
+            None => self.activation.forward(first),
+        };
+        let apply = |x, layer: &Linear| self.activation.forward(layer.forward(x));
+        self.layers.iter().fold(first, apply)
+    }
+}
+
+/// A linear layer with weights uniform in ±`gain` / √`inputs` and no bias to start with, drawn from the library's
+/// generator: Burn's own initialisation draws from one generator of the whole process, and so is not repeatable.
+pub fn linear(inputs: usize, outputs: usize, gain: f64, device: &Device, rng: &mut Rng) -> Linear {
+    let bound = gain / (inputs as f64).sqrt();
+    let weight: Vec<f32> = (0..inputs * outputs)
+        .map(|_| rng.uniform(-bound, bound) as f32)
+        .collect();
+    let weight = Tensor::from_data(TensorData::new(weight, [inputs, outputs]), device);
+    Linear {
+        weight: Param::initialized(ParamId::new(), weight.require_grad()),
+        bias: Some(Param::initialized(
+            ParamId::new(),
+            Tensor::zeros([outputs], device).require_grad(),
+        )),
+    }
+}

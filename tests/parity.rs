@@ -1,0 +1,219 @@
+//! The control tasks against trajectories recorded with dm_control and MuJoCo (see `fixtures/control-suite`).
+//!
+//! From every recorded state one control step is compared. A rollout would prove less: it compares mostly how
+//! small errors grow.
+#![cfg(feature = "envs")]
+
+use std::path::{Path, PathBuf};
+
+use mpo::Environment;
+use mpo::envs::{Cartpole, JointState};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Recording {
+    task: String,
+    /// 0 where MuJoCo's solver ran to convergence.
+    solver_tolerance: f64,
+    reset: Start,
+    steps: Vec<Recorded>,
+}
+
+#[derive(Deserialize)]
+struct Start {
+    qpos: Vec<f64>,
+    qvel: Vec<f64>,
+    observation: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    action: Vec<f64>,
+    qpos: Vec<f64>,
+    qvel: Vec<f64>,
+    observation: Vec<f64>,
+    reward: f64,
+}
+
+/// What this crate makes of a recorded state and action.
+struct Simulated {
+    qpos: Vec<f64>,
+    qvel: Vec<f64>,
+    observation: Vec<f64>,
+    reward: f64,
+    /// The observation of the state before the step, and observation and reward after it, as the learner sees
+    /// them.
+    seen_before: Vec<f32>,
+    seen: Vec<f32>,
+    seen_reward: f32,
+}
+
+fn joints<const N: usize>(qpos: &[f64], qvel: &[f64]) -> JointState<N> {
+    JointState {
+        qpos: qpos.try_into().unwrap(),
+        qvel: qvel.try_into().unwrap(),
+    }
+}
+
+fn cartpole(mut cartpole: Cartpole, qpos: &[f64], qvel: &[f64], action: &[f64]) -> Simulated {
+    let [push] = action else {
+        panic!("cartpole has one action, recorded: {action:?}")
+    };
+    let start = joints(qpos, qvel);
+    let seen_before = cartpole.reset_to(start).unwrap();
+    let seen = cartpole.step(&[*push as f32]).unwrap();
+    cartpole.reset_to(start).unwrap();
+    let step = cartpole.step_f64(*push).unwrap();
+    let state = cartpole.state();
+    Simulated {
+        qpos: state.qpos.to_vec(),
+        qvel: state.qvel.to_vec(),
+        observation: step.observation.to_vec(),
+        reward: step.reward,
+        seen_before,
+        seen: seen.observation,
+        seen_reward: seen.reward,
+    }
+}
+
+/// One control step of a task; `None` where the crate does not have it.
+fn simulate(task: &str, qpos: &[f64], qvel: &[f64], action: &[f64]) -> Option<Simulated> {
+    match task {
+        "cartpole_balance" => Some(cartpole(Cartpole::balance(), qpos, qvel, action)),
+        "cartpole_swingup" => Some(cartpole(Cartpole::swingup(), qpos, qvel, action)),
+        _ => None,
+    }
+}
+
+/// The largest deviations of one recording.
+#[derive(Debug, Default)]
+struct Deviation {
+    qpos: f64,
+    qvel: f64,
+    observation: f64,
+    reward: f64,
+    /// Of the rounded observation and reward.
+    seen: f64,
+}
+
+/// The largest difference of two vectors. `at_scale` makes it relative, save near 0.
+fn difference(measured: &[f64], recorded: &[f64], at_scale: impl Fn(f64) -> f64) -> f64 {
+    assert_eq!(measured.len(), recorded.len());
+    let differences = measured
+        .iter()
+        .zip(recorded)
+        .map(|(a, b)| (a - b).abs() / at_scale(b.abs()));
+    differences.fold(0.0, larger)
+}
+
+/// `f64::max` would hide NaN.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn widened(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| value.into()).collect()
+}
+
+/// Compares every step of a file; `None` where the crate does not have the task.
+fn compare(path: &Path) -> Option<Deviation> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let recording: Recording =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    assert!(!recording.steps.is_empty(), "{path:?} records no step");
+    let limit = if recording.solver_tolerance == 0.0 {
+        1e-9
+    } else {
+        5e-5
+    };
+    // Rounding to f32 takes up to 6e-8 of a value; the rounded action turns what is near 0 by as much.
+    let relative = |limit: f64| limit.max(1e-6);
+    let scale = |value: f64| value.max(0.01);
+
+    let mut worst = Deviation::default();
+    let Start {
+        mut qpos,
+        mut qvel,
+        mut observation,
+    } = recording.reset;
+    for (index, recorded) in recording.steps.into_iter().enumerate() {
+        let simulated = simulate(&recording.task, &qpos, &qvel, &recorded.action)?;
+        let seen = difference(&widened(&simulated.seen), &recorded.observation, scale);
+        let seen_before = difference(&widened(&simulated.seen_before), &observation, scale);
+        let seen_reward = (f64::from(simulated.seen_reward) - recorded.reward).abs();
+        let deviation = Deviation {
+            qpos: difference(&simulated.qpos, &recorded.qpos, |_| 1.0),
+            qvel: difference(&simulated.qvel, &recorded.qvel, |_| 1.0),
+            observation: difference(&simulated.observation, &recorded.observation, scale),
+            reward: (simulated.reward - recorded.reward).abs(),
+            seen: larger(larger(seen, seen_before), seen_reward),
+        };
+        for (name, value, accepted) in [
+            ("qpos", deviation.qpos, limit),
+            ("qvel", deviation.qvel, limit),
+            ("observation", deviation.observation, relative(limit)),
+            ("reward", deviation.reward, limit),
+            ("f32 observation or reward", deviation.seen, relative(limit)),
+        ] {
+            assert!(
+                value <= accepted,
+                "{path:?}, step {index}: {name} is off by {value:e}, accepted {accepted:e}"
+            );
+        }
+        worst = Deviation {
+            qpos: worst.qpos.max(deviation.qpos),
+            qvel: worst.qvel.max(deviation.qvel),
+            observation: worst.observation.max(deviation.observation),
+            reward: worst.reward.max(deviation.reward),
+            seen: worst.seen.max(deviation.seen),
+        };
+        (qpos, qvel, observation) = (recorded.qpos, recorded.qvel, recorded.observation);
+    }
+    Some(worst)
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/control-suite")
+}
+
+#[test]
+fn parity_of_one_step_from_every_recorded_state() {
+    let folder = std::env::var_os("MPO_CONTROL_SUITE_DIR").map_or_else(fixtures, PathBuf::from);
+    let mut files: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{folder:?}: {error}"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    let mut checked = 0;
+    for path in &files {
+        match compare(path) {
+            Some(worst) => {
+                println!("{}: {worst:?}", path.display());
+                checked += 1;
+            }
+            None => println!("{}: not a task of this crate", path.display()),
+        }
+    }
+    assert!(checked > 0, "no recording of a task of this crate in {folder:?}");
+}
+
+/// The fixtures hold what they are there for: every task, and a cart at the rail's end.
+#[test]
+fn parity_fixtures_cover_every_task_and_the_rail() {
+    let read = |name: &str| -> Recording {
+        serde_json::from_str(&std::fs::read_to_string(fixtures().join(name)).unwrap()).unwrap()
+    };
+    let balance = read("cartpole_balance_a.json");
+    assert_eq!(balance.task, "cartpole_balance");
+    assert_eq!(balance.solver_tolerance, 0.0);
+    assert!(
+        balance
+            .steps
+            .iter()
+            .filter(|step| step.qpos[0].abs() > 1.8)
+            .count()
+            >= 20
+    );
+    assert_eq!(read("cartpole_swingup_a.json").task, "cartpole_swingup");
+}
