@@ -2,6 +2,8 @@
 #![warn(missing_docs)]
 //! x
 
+mod agent;
+mod config;
 pub mod dual;
 mod environment;
 #[cfg(feature = "envs")]
@@ -9,17 +11,29 @@ pub mod envs;
 mod error;
 mod estep;
 mod gaussian;
+mod metrics;
 mod mstep;
+
 pub mod networks;
+pub mod observers;
+mod replay;
 mod rng;
 pub mod targets;
+mod trainer;
 
+pub use agent::{Action, Batch, MpoAgent};
+pub use config::{MpoConfig, PolicyEvaluation};
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
 pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver, action_penalty};
 pub use gaussian::{DecoupledKl, Gaussian, Scale};
+pub use metrics::Metrics;
 pub use mstep::{
     Constraint, MStep, MStepConfig, MStepReport, MultiplierConfig, PolicyGradient, Scatter, Statistics,
     policy_gradient,
 };
+pub use networks::{Actor, Critic, GaussianActor, QNetwork};
+pub use observers::{Evaluation, Event, Observer, Progress};
+pub use replay::{Experience, ReplayBuffer, Sequences, Transitions};
 pub use rng::{Rng, Stream};
+pub use trainer::{StopReason, Summary, Trainer, TrainerConfig};

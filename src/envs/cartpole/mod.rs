@@ -300,7 +300,9 @@ mod tests {
                     assert_eq!(step.truncated, index == 1000, "step {index}");
                 }
             }
-            // A chosen start begins a full episode, too.
+            // A chosen start begins a full episode, too, even within another.
+            cartpole.reset(5).unwrap();
+            cartpole.step(&[0.0]).unwrap();
             cartpole
                 .reset_to(State {
                     qpos: [0.0; 2],

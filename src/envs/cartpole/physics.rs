@@ -242,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn the_rail_pushes_but_never_pulls() {
+        for side in [-1.0, 1.0] {
+            let inward_force = |velocity: f64| {
+                let state = State {
+                    qpos: [1.81 * side, 0.5],
+                    qvel: [-velocity * side, 1.0],
+                };
+                -side * (rate(momentum, &state, acceleration(&state, 0.0)) + 5e-4 * state.qvel[0])
+            };
+            assert!(inward_force(0.0) > 1.0);
+            // Damping a cart that is on its way back this fast would take a pull.
+            assert_abs_diff_eq!(inward_force(5.0), 0.0, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
     fn the_rail_holds_against_the_full_push() {
         let mut state = State {
             qpos: [0.0, std::f64::consts::PI],

@@ -1,0 +1,355 @@
+//! The algorithm: [`MpoAgent`], to be read beside the paper's Algorithm 1.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::config::{MpoConfig, PolicyEvaluation};
+use crate::error::{Result, check, check_finite, check_size};
+use crate::estep::{EStep, action_penalty};
+use crate::gaussian::Gaussian;
+use crate::metrics::Metrics;
+use crate::mstep::MStep;
+use crate::networks::{Actor, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
+use crate::replay::{ReplayBuffer, Sequences, Transitions};
+use crate::rng::{Rng, Stream};
+use crate::targets::{retrace_targets, retrace_traces, td_targets};
+
+/// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mpo::{MpoAgent, MpoConfig};
+///
+/// # fn main() -> mpo::Result<()> {
+/// let mut agent = MpoAgent::new(MpoConfig::default(), 5, 1, &Device::flex(), 1)?;
+/// let action = agent.act(&[0.0; 5])?;
+/// assert_eq!(action.action.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
+    config: MpoConfig,
+    device: Device,
+    actor: A,
+    critic: C,
+    /// The online policy without gradients, which acts.
+    behaviour: A,
+    target_actor: A,
+    target_critic: C,
+    critic_optimizer: Optimizer,
+    e_step: EStep,
+    penalty_e_step: Option<EStep>,
+    m_step: MStep,
+    exploration: Rng,
+    action_samples: Rng,
+    updates: u64,
+}
+
+/// An action sampled from the policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Action {
+    /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
+    pub action: Vec<f32>,
+    /// Its log-probability, which the replay keeps.
+    pub log_probability: f32,
+}
+
+/// What an agent learns from in one update.
+#[derive(Debug, Clone)]
+pub enum Batch {
+    /// For TD(0) and n-step targets.
+    Transitions(Transitions),
+    /// For Retrace.
+    Sequences(Sequences),
+}
+
+impl MpoAgent {
+    /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is needed).
+    ///
+    /// # Errors
+    /// Where a size is 0 or a setting lies outside its accepted range.
+    pub fn new(
+        config: MpoConfig,
+        observation_size: usize,
+        action_size: usize,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut rng = Rng::stream(seed, Stream::Weights);
+        let actor = GaussianActor::new(&config.actor, observation_size, action_size, device, &mut rng)?;
+        let critic = QNetwork::new(&config.critic, observation_size, action_size, device, &mut rng)?;
+        Self::with_networks(config, actor, critic, device, seed)
+    }
+}
+
+impl<A: Actor, C: Critic> MpoAgent<A, C> {
+    /// An agent with networks of the caller's own, created on the autodiff side of `device`.
+    ///
+    /// # Errors
+    /// Where a setting lies outside its accepted range.
+    pub fn with_networks(config: MpoConfig, actor: A, critic: C, device: &Device, seed: u64) -> Result<Self> {
+        config.validate()?;
+        check(
+            "Actor::observation_size",
+            actor.observation_size(),
+            |&size| size > 0,
+            "at least 1",
+        )?;
+        let device = device.clone().inner();
+        Ok(Self {
+            critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
+            e_step: EStep::new(config.e_step.clone())?,
+            penalty_e_step: config.action_penalty.clone().map(EStep::new).transpose()?,
+            m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
+            behaviour: actor.valid(),
+            target_actor: actor.valid(),
+            target_critic: critic.valid(),
+            actor,
+            critic,
+            exploration: Rng::stream(seed, Stream::Exploration),
+            action_samples: Rng::stream(seed, Stream::ActionSamples),
+            updates: 0,
+            device,
+            config,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &MpoConfig {
+        &self.config
+    }
+
+    /// The policy that learns, on the autodiff side of the device.
+    pub fn actor(&self) -> &A {
+        &self.actor
+    }
+
+    /// The critic that learns, on the autodiff side of the device.
+    pub fn critic(&self) -> &C {
+        &self.critic
+    }
+
+    /// How many updates were made.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// How often the targets were copied: the iterations i of Algorithm 1.
+    pub fn iterations(&self) -> u64 {
+        self.updates / self.config.target_period
+    }
+
+    /// Samples an action of the current policy for one observation, for exploring.
+    ///
+    /// # Errors
+    /// Where the observation has the wrong size or is not finite, or the policy is not.
+    pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
+        let policy = self.policy_at(observation)?;
+        let n = self.behaviour.action_size();
+        let noise = tensor(self.exploration.normals(n), [1, 1, n], &self.device);
+        let action = policy.sample(noise);
+        let log_probability = policy.log_probability(action.clone());
+        let mut numbers = to_host(Tensor::cat(
+            vec![action.reshape([n]), log_probability.reshape([1])],
+            0,
+        ));
+        check_finite("the policy's action", &numbers)?;
+        let log_probability = numbers.pop().unwrap_or_default();
+        Ok(Action {
+            action: numbers,
+            log_probability,
+        })
+    }
+
+    /// The mean of the current policy for one observation, for evaluating and deploying it.
+    ///
+    /// # Errors
+    /// Where the observation has the wrong size or is not finite, or the policy is not.
+    pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
+        let mean = to_host(self.policy_at(observation)?.mean);
+        check_finite("the policy's action", &mean)?;
+        Ok(mean)
+    }
+
+    fn policy_at(&self, observation: &[f32]) -> Result<Gaussian> {
+        check_size(
+            "observation",
+            observation.len(),
+            self.behaviour.observation_size(),
+        )?;
+        check_finite("observation", observation)?;
+        Ok(self
+            .behaviour
+            .policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
+    }
+
+    /// Draws a batch from the replay as the settings say.
+    ///
+    /// # Errors
+    /// Where the replay holds too little.
+    pub fn sample(&self, replay: &ReplayBuffer, rng: &mut Rng) -> Result<Batch> {
+        let (size, discount) = (self.config.batch_size, self.config.discount);
+        match self.config.evaluation {
+            PolicyEvaluation::NStep { steps } => Ok(Batch::Transitions(replay.sample_transitions(
+                size,
+                steps,
+                discount,
+                rng,
+                &self.device,
+            )?)),
+            PolicyEvaluation::Retrace { steps, .. } => {
+                let count = size.div_ceil(steps);
+                Ok(Batch::Sequences(replay.sample_sequences(
+                    count,
+                    steps,
+                    discount,
+                    rng,
+                    &self.device,
+                )?))
+            }
+        }
+    }
+
+    /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-24).
+    ///
+    /// # Errors
+    /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
+    /// then stay as they were.
+    pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
+        // Policy evaluation: what the values of the actions taken should be.
+        let (observations, actions, targets) = self.critic_targets(batch)?;
+
+        // E-step: sample actions of the target policy and weigh them by the target critic.
+        let old = self.target_actor.policy(observations.clone());
+        let sampled = self.sample_actions(&old);
+        let values = sampled_values(
+            &self.target_critic,
+            observations.clone(),
+            sampled.clone().clamp(-1.0, 1.0),
+        );
+        let solution = self.e_step.solve(values)?;
+        let mut weights = solution.weights;
+        let penalty = match &mut self.penalty_e_step {
+            Some(e_step) => Some(e_step.solve(action_penalty(sampled.clone()))?),
+            None => None,
+        };
+        if let Some(penalty) = &penalty {
+            weights = weights + penalty.weights.clone();
+        }
+
+        // M-step: fit the policy to the weighted actions, inside its trust regions.
+        let (actor, report) =
+            self.m_step
+                .improve(self.actor.clone(), observations.clone(), &old, sampled, weights)?;
+        self.actor = actor;
+        self.behaviour = self.actor.valid();
+
+        // The critic's regression on its targets.
+        let values = self
+            .critic
+            .values(Tensor::from_inner(observations), Tensor::from_inner(actions));
+        let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
+        let critic_loss = loss.clone().inner();
+        self.critic = self.critic_optimizer.step(self.critic.clone(), loss);
+
+        // θ_i = θ, φ' = φ.
+        self.updates += 1;
+        if self.updates.is_multiple_of(self.config.target_period) {
+            self.target_actor = self.actor.valid();
+            self.target_critic = self.critic.valid();
+        }
+        let constraint = self.config.e_step.epsilon;
+        Ok(Metrics::read(
+            critic_loss,
+            &solution.dual,
+            constraint,
+            penalty.map(|penalty| penalty.dual),
+            report,
+            &old,
+        ))
+    }
+
+    /// The states and actions of a batch, and the targets of their values: `[rows, observation]`,
+    /// `[rows, action]`, `[rows]`.
+    fn critic_targets(&mut self, batch: &Batch) -> Result<(Tensor<2>, Tensor<2>, Tensor<1>)> {
+        match batch {
+            Batch::Transitions(batch) => {
+                let next_values = self.state_values(batch.next_observations.clone());
+                let targets = td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values);
+                Ok((
+                    batch.observations.clone(),
+                    batch.actions.clone().clamp(-1.0, 1.0),
+                    targets,
+                ))
+            }
+            Batch::Sequences(batch) => {
+                let [count, steps, n] = batch.actions.dims();
+                let [_, _, observation] = batch.observations.dims();
+                let rows = |from: usize| {
+                    let part =
+                        batch
+                            .observations
+                            .clone()
+                            .slice([0..count, from..from + steps, 0..observation]);
+                    part.reshape([count * steps, observation])
+                };
+                let observations = rows(0);
+                let taken: Tensor<3> = batch.actions.clone().reshape([count * steps, 1, n]);
+                let next_values = self.state_values(rows(1)).reshape([count, steps]);
+                let target_policy = self.target_actor.policy(observations.clone());
+                let log_probabilities = target_policy
+                    .log_probability(taken.clone())
+                    .reshape([count, steps]);
+                let taken = taken.clamp(-1.0, 1.0);
+                let values = sampled_values(&self.target_critic, observations.clone(), taken.clone());
+                let lambda = match self.config.evaluation {
+                    PolicyEvaluation::Retrace { lambda, .. } => lambda,
+                    PolicyEvaluation::NStep { .. } => 1.0,
+                };
+                let targets = retrace_targets(
+                    batch.rewards.clone(),
+                    batch.discounts.clone(),
+                    next_values,
+                    values.reshape([count, steps]),
+                    retrace_traces(log_probabilities, batch.log_probabilities.clone(), lambda),
+                );
+                Ok((
+                    observations,
+                    taken.squeeze_dim(1),
+                    targets.reshape([count * steps]),
+                ))
+            }
+        }
+    }
+
+    /// V(s) = mean_j Q'(s, a_j) over actions of the target policy, `[batch]`.
+    fn state_values(&mut self, observations: Tensor<2>) -> Tensor<1> {
+        let policy = self.target_actor.policy(observations.clone());
+        let actions = self.sample_actions(&policy).clamp(-1.0, 1.0);
+        sampled_values(&self.target_critic, observations, actions)
+            .mean_dim(1)
+            .squeeze_dim(1)
+    }
+
+    /// M actions for each state, `[batch, samples, action]`.
+    fn sample_actions(&mut self, policy: &Gaussian) -> Tensor<3> {
+        let shape = [policy.states(), self.config.sampled_actions, policy.action_size()];
+        policy.sample(tensor(
+            self.action_samples.normals(shape.iter().product()),
+            shape,
+            &self.device,
+        ))
+    }
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data()
+        .convert::<f32>()
+        .try_into_vec()
+        .unwrap_or_default()
+}

@@ -1,0 +1,205 @@
+//! Every setting of the algorithm, and the two presets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, check};
+use crate::estep::EStepConfig;
+use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
+use crate::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig};
+use crate::targets::CriticLoss;
+
+/// The settings of an [`MpoAgent`](crate::MpoAgent).
+///
+/// [`MpoConfig::default`] is a modern preset that learns fast and steadily; [`MpoConfig::paper`] is the
+/// replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MpoConfig {
+    /// γ, how much a reward counts one step later. Accepted: 0 to 1. 0.99 looks about 100 steps ahead; raise it where
+    /// rewards come late.
+    pub discount: f64,
+    /// What the critic is regressed on.
+    pub evaluation: PolicyEvaluation,
+    /// How the critic's errors are weighed.
+    pub critic_loss: CriticLoss,
+    /// The critic's hidden layers.
+    pub critic: NetworkConfig,
+    /// The critic's optimizer.
+    pub critic_optimizer: OptimizerConfig,
+    /// The policy network.
+    pub actor: GaussianActorConfig,
+    /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: at least 2. More make both
+    /// less noisy; the time of an update grows with it.
+    pub sampled_actions: usize,
+    /// The number of states in a batch. Accepted: at least 1. With Retrace, sequences are drawn until they hold that
+    /// many.
+    pub batch_size: usize,
+    /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small values
+    /// learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
+    pub target_period: u64,
+    /// The E-step.
+    pub e_step: EStepConfig,
+    /// A second E-step, of the same form, that weighs actions by how little they reach beyond [-1, 1] (MO-MPO); none
+    /// leaves it out. Its ε is small: 1e-3.
+    pub action_penalty: Option<EStepConfig>,
+    /// The M-step.
+    pub m_step: MStepConfig,
+}
+
+/// How the targets of the critic are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum PolicyEvaluation {
+    /// The rewards of up to `steps` steps as they were seen, then the target critic. 1 is TD(0), the paper's. More steps
+    /// carry rewards back faster, but are biased towards the older policies that took them; 3 to 5 is usual.
+    NStep {
+        /// Accepted: at least 1.
+        steps: usize,
+    },
+    /// Retrace(λ): sequences corrected for the policy having changed.
+    Retrace {
+        /// The length of the sequences. Accepted: at least 1.
+        steps: usize,
+        /// λ. Accepted: 0 to 1; the paper's is 1.
+        lambda: f64,
+    },
+}
+
+impl Default for MpoConfig {
+    /// The modern preset, tuned on the control tasks of this crate: normalised networks, a diagonal policy with a
+    /// constraint for each dimension, 5-step targets.
+    fn default() -> Self {
+        let network = NetworkConfig {
+            hidden: vec![256, 256],
+            activation: Activation::Elu,
+            layer_norm: true,
+        };
+        let optimizer = OptimizerConfig {
+            learning_rate: 3e-4,
+            gradient_norm: None,
+        };
+        Self {
+            discount: 0.99,
+            evaluation: PolicyEvaluation::NStep { steps: 5 },
+            critic_loss: CriticLoss::Squared,
+            critic: network.clone(),
+            critic_optimizer: optimizer.clone(),
+            actor: GaussianActorConfig {
+                network,
+                covariance: Covariance::Diagonal,
+                initial_standard_deviation: 0.5,
+                minimum_standard_deviation: 1e-4,
+            },
+            sampled_actions: 20,
+            batch_size: 256,
+            target_period: 100,
+            e_step: EStepConfig::default(),
+            action_penalty: Some(EStepConfig {
+                epsilon: 1e-3,
+                ..EStepConfig::default()
+            }),
+            m_step: MStepConfig {
+                epsilon_mean: 0.01,
+                epsilon_covariance: 1e-6,
+                constraint: Constraint::PerDimension,
+                iterations: 1,
+                multipliers: MultiplierConfig {
+                    initial_mean: 1.0,
+                    initial_covariance: 100.0,
+                    learning_rate_mean: 0.01,
+                    learning_rate_covariance: 0.1,
+                },
+                optimizer,
+            },
+        }
+    }
+}
+
+impl MpoConfig {
+    /// The replication paper's settings: Table 1, 64 sampled actions, TD(0), ReLU layers of 256, a full covariance,
+    /// five turns of multipliers and policy, gradients clipped to 0.1.
+    ///
+    /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of 256, the
+    /// multipliers' steps) or from arXiv 1806.06920 (targets copied every 1000 updates).
+    pub fn paper() -> Self {
+        let network = NetworkConfig {
+            hidden: vec![256, 256],
+            activation: Activation::Relu,
+            layer_norm: false,
+        };
+        Self {
+            discount: 0.99,
+            evaluation: PolicyEvaluation::NStep { steps: 1 },
+            critic_loss: CriticLoss::Huber,
+            critic: network.clone(),
+            critic_optimizer: OptimizerConfig {
+                learning_rate: 3e-4,
+                gradient_norm: None,
+            },
+            actor: GaussianActorConfig {
+                network,
+                covariance: Covariance::Full,
+                initial_standard_deviation: std::f64::consts::LN_2,
+                minimum_standard_deviation: 1e-4,
+            },
+            sampled_actions: 64,
+            batch_size: 256,
+            target_period: 1000,
+            e_step: EStepConfig::default(),
+            action_penalty: None,
+            m_step: MStepConfig {
+                epsilon_mean: 0.1,
+                epsilon_covariance: 1e-4,
+                constraint: Constraint::Joint,
+                iterations: 5,
+                multipliers: MultiplierConfig {
+                    initial_mean: 0.0,
+                    initial_covariance: 0.0,
+                    learning_rate_mean: 0.1,
+                    learning_rate_covariance: 0.01,
+                },
+                optimizer: OptimizerConfig {
+                    learning_rate: 3e-4,
+                    gradient_norm: Some(0.1),
+                },
+            },
+        }
+    }
+
+    /// Checks the settings that no part checks by itself.
+    pub(crate) fn validate(&self) -> Result<()> {
+        check(
+            "MpoConfig::discount",
+            self.discount,
+            |discount| (0.0..=1.0).contains(discount),
+            "0 to 1",
+        )?;
+        check(
+            "MpoConfig::sampled_actions",
+            self.sampled_actions,
+            |&count| count >= 2,
+            "at least 2",
+        )?;
+        check(
+            "MpoConfig::batch_size",
+            self.batch_size,
+            |&size| size > 0,
+            "at least 1",
+        )?;
+        check(
+            "MpoConfig::target_period",
+            self.target_period,
+            |&period| period > 0,
+            "at least 1",
+        )?;
+        let (steps, lambda) = match self.evaluation {
+            PolicyEvaluation::NStep { steps } => (steps, 1.0),
+            PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
+        };
+        check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
+        check(
+            "Retrace::lambda",
+            lambda,
+            |lambda| (0.0..=1.0).contains(lambda),
+            "0 to 1",
+        )
+    }
+}

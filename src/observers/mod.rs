@@ -1,0 +1,115 @@
+//! Whoever wants to know how the training goes: [`Observer`], and the observers the library brings.
+
+mod tables;
+
+#[cfg(feature = "plot")]
+mod learning_curve;
+#[cfg(feature = "progress")]
+mod progress_bar;
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::metrics::Metrics;
+use crate::replay::ReplayBuffer;
+use crate::trainer::StopReason;
+
+#[cfg(feature = "plot")]
+pub use learning_curve::LearningCurve;
+#[cfg(feature = "progress")]
+pub use progress_bar::ProgressBar;
+pub use tables::{EvaluationTable, MetricsTable};
+
+/// What an evaluation found: the sums of rewards of whole episodes played with the mean action.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// How many episodes were played.
+    pub episodes: usize,
+    /// The mean return.
+    pub mean_return: f64,
+    /// The lowest return.
+    pub min_return: f64,
+    /// The highest return.
+    pub max_return: f64,
+}
+
+impl Evaluation {
+    pub(crate) fn from_returns(returns: &[f64]) -> Self {
+        Self {
+            episodes: returns.len(),
+            mean_return: returns.iter().sum::<f64>() / returns.len() as f64,
+            min_return: returns.iter().copied().fold(f64::INFINITY, f64::min),
+            max_return: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
+/// How far the run is, handed to observers with each event.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// Environment steps made.
+    pub environment_steps: u64,
+    /// Environment steps the run was asked for.
+    pub total_environment_steps: u64,
+    /// Updates made.
+    pub updates: u64,
+    /// Iterations i of the paper's Algorithm 1: how often the targets were copied.
+    pub iterations: u64,
+    /// Wall-clock seconds since the run began.
+    pub seconds: f64,
+    /// The replay, for measures such as its mean return and reward.
+    pub replay: &'a ReplayBuffer,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A step was made in the environment, with the updates due after it.
+    Step,
+    /// A training episode ended.
+    Episode {
+        /// The sum of its rewards.
+        episode_return: f64,
+    },
+    /// A period of updates went by.
+    Metrics(
+        /// The means over the period.
+        Metrics,
+    ),
+    /// The policy was evaluated.
+    Evaluation(Evaluation),
+    /// The run ended.
+    Finished(StopReason),
+}
+
+/// Hears of every event of a run, and may stop it.
+///
+/// Closures `FnMut(&Event, &Progress) -> ControlFlow<()>` are observers:
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use mpo::{Event, Observer, Progress};
+///
+/// fn stop_after_a_minute() -> impl Observer {
+///     |_: &Event, progress: &Progress<'_>| {
+///         if progress.seconds < 60.0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+///     }
+/// }
+/// ```
+pub trait Observer {
+    /// Takes note of an event; [`ControlFlow::Break`] stops the run after this step.
+    ///
+    /// # Errors
+    /// Where the observer cannot do its work; the run then ends with this error.
+    fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>>;
+}
+
+impl<F: FnMut(&Event, &Progress<'_>) -> ControlFlow<()>> Observer for F {
+    fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
+        Ok(self(event, progress))
+    }
+}

@@ -1,0 +1,47 @@
+//! A progress bar with the return in it.
+
+use std::ops::ControlFlow;
+
+use indicatif::ProgressStyle;
+
+use super::{Event, Observer, Progress};
+use crate::error::Result;
+
+/// Draws a progress bar on standard error: steps, updates, time left, and the latest mean return.
+#[derive(Default)]
+pub struct ProgressBar {
+    bar: Option<indicatif::ProgressBar>,
+    evaluation: String,
+}
+
+impl ProgressBar {
+    /// A bar that appears with the first step.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Observer for ProgressBar {
+    fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = indicatif::ProgressBar::new(progress.total_environment_steps);
+            let template = "{bar:40.cyan/blue} {human_pos}/{human_len} steps, {eta} left{msg}";
+            bar.with_style(
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            )
+        });
+        match event {
+            Event::Step => bar.set_position(progress.environment_steps),
+            Event::Evaluation(evaluation) => {
+                self.evaluation = format!(
+                    ", return {:.0} ({:.0} to {:.0}) after {} updates",
+                    evaluation.mean_return, evaluation.min_return, evaluation.max_return, progress.updates
+                );
+                bar.set_message(self.evaluation.clone());
+            }
+            Event::Finished(_) => bar.finish(),
+            Event::Episode { .. } | Event::Metrics(_) => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
