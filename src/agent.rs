@@ -2,10 +2,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::config::{MpoConfig, PolicyEvaluation};
+use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::error::{Result, check, check_finite, check_size};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
+use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::MStep;
 use crate::networks::{Actor, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
@@ -89,6 +90,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where a setting lies outside its accepted range.
     pub fn with_networks(config: MpoConfig, actor: A, critic: C, device: &Device, seed: u64) -> Result<Self> {
         config.validate()?;
+        keep_freed_blocks();
         check(
             "Actor::observation_size",
             actor.observation_size(),
@@ -210,52 +212,66 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         }
     }
 
-    /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-24).
+    /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
     /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
     /// then stay as they were.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        // Policy evaluation: what the values of the actions taken should be.
-        let (observations, actions, targets) = self.critic_targets(batch)?;
+        let Rows {
+            observations,
+            actions,
+            next_observations,
+        } = self.rows(batch)?;
 
-        // E-step: sample actions of the target policy and weigh them by the target critic.
-        let old = self.target_actor.policy(observations.clone());
-        let sampled = self.sample_actions(&old);
-        let values = sampled_values(
-            &self.target_critic,
-            observations.clone(),
-            sampled.clone().clamp(-1.0, 1.0),
-        );
-        let solution = self.e_step.solve(values)?;
-        let mut weights = solution.weights;
-        let penalty = match &mut self.penalty_e_step {
-            Some(e_step) => Some(e_step.solve(action_penalty(sampled.clone()))?),
-            None => None,
+        // Policy evaluation: what the values of the actions taken should be.
+        let next = self.sample_states(next_observations);
+        let targets = self.critic_targets(batch, &observations, &actions, &next);
+
+        // E-step: weigh actions of the target policy by the target critic.
+        let states = match self.config.improve_at {
+            ImproveAt::NextStates => next,
+            ImproveAt::States => self.sample_states(observations.clone()),
         };
-        if let Some(penalty) = &penalty {
-            weights = weights + penalty.weights.clone();
+        let solution = self.e_step.solve(states.values)?;
+        let mut weights = solution.weights;
+        let mut penalty = None;
+        if let Some(e_step) = &mut self.penalty_e_step {
+            let solution = e_step.solve(action_penalty(states.actions.clone()))?;
+            weights = weights + solution.weights;
+            penalty = Some(solution.dual);
         }
 
-        // M-step: fit the policy to the weighted actions, inside its trust regions.
-        let (actor, report) =
-            self.m_step
-                .improve(self.actor.clone(), observations.clone(), &old, sampled, weights)?;
+        // M-step: fit the policy to the weighted actions, inside its trust regions. The critic's regression on its
+        // targets does not depend on it: they run side by side.
+        let (m_step, optimizer) = (&mut self.m_step, &mut self.critic_optimizer);
+        let (actor, critic) = (self.actor.clone(), self.critic.clone());
+        let (improved, (critic, critic_loss)) = rayon::join(
+            || {
+                m_step.improve(
+                    actor,
+                    states.observations,
+                    &states.policy,
+                    states.actions,
+                    weights,
+                )
+            },
+            || {
+                let taken = Tensor::from_inner(actions.clamp(-1.0, 1.0));
+                let values = critic.values(Tensor::from_inner(observations), taken);
+                let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
+                (optimizer.step(critic, loss.clone()), loss.inner())
+            },
+        );
+        let (actor, report) = improved?;
         self.actor = actor;
+        self.critic = critic;
         self.behaviour = self.actor.valid();
-
-        // The critic's regression on its targets.
-        let values = self
-            .critic
-            .values(Tensor::from_inner(observations), Tensor::from_inner(actions));
-        let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
-        let critic_loss = loss.clone().inner();
-        self.critic = self.critic_optimizer.step(self.critic.clone(), loss);
 
         // θ_i = θ, φ' = φ.
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.target_period) {
-            self.target_actor = self.actor.valid();
+            self.target_actor = self.behaviour.clone();
             self.target_critic = self.critic.valid();
         }
         let constraint = self.config.e_step.epsilon;
@@ -263,25 +279,20 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             critic_loss,
             &solution.dual,
             constraint,
-            penalty.map(|penalty| penalty.dual),
+            penalty,
             report,
-            &old,
+            &states.policy,
         ))
     }
 
-    /// The states and actions of a batch, and the targets of their values: `[rows, observation]`,
-    /// `[rows, action]`, `[rows]`.
-    fn critic_targets(&mut self, batch: &Batch) -> Result<(Tensor<2>, Tensor<2>, Tensor<1>)> {
+    /// The states, actions and next states of a batch, one a row.
+    fn rows(&self, batch: &Batch) -> Result<Rows> {
         match batch {
-            Batch::Transitions(batch) => {
-                let next_values = self.state_values(batch.next_observations.clone());
-                let targets = td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values);
-                Ok((
-                    batch.observations.clone(),
-                    batch.actions.clone().clamp(-1.0, 1.0),
-                    targets,
-                ))
-            }
+            Batch::Transitions(batch) => Ok(Rows {
+                observations: batch.observations.clone(),
+                actions: batch.actions.clone(),
+                next_observations: batch.next_observations.clone(),
+            }),
             Batch::Sequences(batch) => {
                 let [count, steps, n] = batch.actions.dims();
                 let [_, _, observation] = batch.observations.dims();
@@ -293,15 +304,43 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                             .slice([0..count, from..from + steps, 0..observation]);
                     part.reshape([count * steps, observation])
                 };
-                let observations = rows(0);
-                let taken: Tensor<3> = batch.actions.clone().reshape([count * steps, 1, n]);
-                let next_values = self.state_values(rows(1)).reshape([count, steps]);
-                let target_policy = self.target_actor.policy(observations.clone());
-                let log_probabilities = target_policy
-                    .log_probability(taken.clone())
-                    .reshape([count, steps]);
-                let taken = taken.clamp(-1.0, 1.0);
-                let values = sampled_values(&self.target_critic, observations.clone(), taken.clone());
+                Ok(Rows {
+                    observations: rows(0),
+                    actions: batch.actions.clone().reshape([count * steps, n]),
+                    next_observations: rows(1),
+                })
+            }
+        }
+    }
+
+    /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
+    fn critic_targets(
+        &self,
+        batch: &Batch,
+        observations: &Tensor<2>,
+        actions: &Tensor<2>,
+        next: &SampledStates,
+    ) -> Tensor<1> {
+        // V(s') = mean_j Q'(s', a'_j)
+        let next_values = next.values.clone().mean_dim(1);
+        match batch {
+            Batch::Transitions(batch) => td_targets(
+                batch.rewards.clone(),
+                batch.discounts.clone(),
+                next_values.squeeze_dim(1),
+            ),
+            Batch::Sequences(batch) => {
+                let [count, steps] = batch.rewards.dims();
+                let actions = actions.clone().unsqueeze_dim::<3>(1);
+                let log_probabilities = self
+                    .target_actor
+                    .policy(observations.clone())
+                    .log_probability(actions.clone());
+                let values = sampled_values(
+                    &self.target_critic,
+                    observations.clone(),
+                    actions.clamp(-1.0, 1.0),
+                );
                 let lambda = match self.config.evaluation {
                     PolicyEvaluation::Retrace { lambda, .. } => lambda,
                     PolicyEvaluation::NStep { .. } => 1.0,
@@ -309,37 +348,58 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 let targets = retrace_targets(
                     batch.rewards.clone(),
                     batch.discounts.clone(),
-                    next_values,
+                    next_values.reshape([count, steps]),
                     values.reshape([count, steps]),
-                    retrace_traces(log_probabilities, batch.log_probabilities.clone(), lambda),
+                    retrace_traces(
+                        log_probabilities.reshape([count, steps]),
+                        batch.log_probabilities.clone(),
+                        lambda,
+                    ),
                 );
-                Ok((
-                    observations,
-                    taken.squeeze_dim(1),
-                    targets.reshape([count * steps]),
-                ))
+                targets.reshape([count * steps])
             }
         }
     }
 
-    /// V(s) = mean_j Q'(s, a_j) over actions of the target policy, `[batch]`.
-    fn state_values(&mut self, observations: Tensor<2>) -> Tensor<1> {
+    /// Samples actions of the target policy and their values under the target critic.
+    fn sample_states(&mut self, observations: Tensor<2>) -> SampledStates {
         let policy = self.target_actor.policy(observations.clone());
-        let actions = self.sample_actions(&policy).clamp(-1.0, 1.0);
-        sampled_values(&self.target_critic, observations, actions)
-            .mean_dim(1)
-            .squeeze_dim(1)
-    }
-
-    /// M actions for each state, `[batch, samples, action]`.
-    fn sample_actions(&mut self, policy: &Gaussian) -> Tensor<3> {
         let shape = [policy.states(), self.config.sampled_actions, policy.action_size()];
-        policy.sample(tensor(
-            self.action_samples.normals(shape.iter().product()),
-            shape,
-            &self.device,
-        ))
+        let noise = self.action_samples.normals(shape.iter().product());
+        let actions = policy.sample(tensor(noise, shape, &self.device));
+        let values = sampled_values(
+            &self.target_critic,
+            observations.clone(),
+            actions.clone().clamp(-1.0, 1.0),
+        );
+        SampledStates {
+            observations,
+            policy,
+            actions,
+            values,
+        }
     }
+}
+
+/// What a batch says of single steps.
+struct Rows {
+    /// `[rows, observation]`
+    observations: Tensor<2>,
+    /// `[rows, action]`
+    actions: Tensor<2>,
+    /// `[rows, observation]`
+    next_observations: Tensor<2>,
+}
+
+/// States with actions of the target policy and their values under the target critic.
+struct SampledStates {
+    /// `[rows, observation]`
+    observations: Tensor<2>,
+    policy: Gaussian,
+    /// `[rows, samples, action]`, not clipped
+    actions: Tensor<3>,
+    /// Q'(s, a), `[rows, samples]`
+    values: Tensor<2>,
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -33,6 +33,8 @@ pub struct MpoConfig {
     /// The number of states in a batch. Accepted: at least 1. With Retrace, sequences are drawn until they hold that
     /// many.
     pub batch_size: usize,
+    /// At which states of a batch the policy is improved.
+    pub improve_at: ImproveAt,
     /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small values
     /// learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
     pub target_period: u64,
@@ -63,6 +65,16 @@ pub enum PolicyEvaluation {
     },
 }
 
+/// At which states the E-step and the M-step work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ImproveAt {
+    /// The states s of the batch, as in the paper, with samples of their own.
+    States,
+    /// The next states s', whose sampled actions and values the critic's targets need anyway: the most expensive part of
+    /// an update is done once, not twice. The states are drawn from the same replay either way.
+    NextStates,
+}
+
 impl Default for MpoConfig {
     /// The modern preset, tuned on the control tasks of this crate: normalised networks, a diagonal policy with a
     /// constraint for each dimension, 5-step targets.
@@ -90,6 +102,7 @@ impl Default for MpoConfig {
             },
             sampled_actions: 20,
             batch_size: 256,
+            improve_at: ImproveAt::NextStates,
             target_period: 100,
             e_step: EStepConfig::default(),
             action_penalty: Some(EStepConfig {
@@ -142,6 +155,7 @@ impl MpoConfig {
             },
             sampled_actions: 64,
             batch_size: 256,
+            improve_at: ImproveAt::States,
             target_period: 1000,
             e_step: EStepConfig::default(),
             action_penalty: None,

@@ -11,6 +11,7 @@ pub mod envs;
 mod error;
 mod estep;
 mod gaussian;
+mod memory;
 mod metrics;
 mod mstep;
 
@@ -22,7 +23,7 @@ pub mod targets;
 mod trainer;
 
 pub use agent::{Action, Batch, MpoAgent};
-pub use config::{MpoConfig, PolicyEvaluation};
+pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
 pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver, action_penalty};

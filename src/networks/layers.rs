@@ -84,6 +84,7 @@ impl Hidden {
     /// From the first layer's linear map to the last hidden layer, both `[batch, hidden]`.
     pub(crate) fn forward(&self, first: Tensor<2>) -> Tensor<2> {
         let first = match &self.norm {
+            Some(norm) if std::env::var("ZZ_RELU").is_ok() => self.activation.forward(norm.forward(first)),
             Some(norm) => Activation::Tanh.forward(norm.forward(first)),
             None => self.activation.forward(first),
         };
