@@ -48,13 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let environment = Cartpole::balance();
     let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
-    let agent = MpoAgent::new(
-        config,
-        observation,
-        action,
-        &arguments.backend.device(),
-        arguments.seed,
-    )?;
+    let agent = MpoAgent::new(config, observation, action, &arguments.backend.device(), arguments.seed)?;
     let settings = TrainerConfig {
         environment_steps: arguments.env_steps,
         seed: arguments.seed,
@@ -64,15 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .observe(ProgressBar::new())
         .observe(EvaluationTable::create(arguments.out.join("evaluations.csv"))?)
         .observe(MetricsTable::create(arguments.out.join("metrics.csv"))?)
-        .observe(LearningCurve::new(
-            arguments.out.join("learning_curve.svg"),
-            "Cartpole balance",
-        ));
+        .observe(LearningCurve::new(arguments.out.join("learning_curve.svg"), "Cartpole balance"));
     let summary = trainer.run()?;
-    println!(
-        "learning curve: {}",
-        arguments.out.join("learning_curve.svg").display()
-    );
+    println!("learning curve: {}", arguments.out.join("learning_curve.svg").display());
     println!("{summary}");
     Ok(())
 }

@@ -63,10 +63,7 @@ fn main() {
                     .unwrap();
             }
         }
-        let obs = Tensor::<2>::from_data(
-            burn::tensor::TensorData::new(rng.normals(256 * 17), [256, 17]),
-            &d,
-        );
+        let obs = Tensor::<2>::from_data(burn::tensor::TensorData::new(rng.normals(256 * 17), [256, 17]), &d);
         let acts = Tensor::<3>::from_data(
             burn::tensor::TensorData::new(rng.normals(256 * 20 * 6), [256, 20, 6]),
             &d,
@@ -95,10 +92,7 @@ fn main() {
         let w = e.solve(q.clone()).unwrap().weights;
         let mut a2 = agent.actor().clone();
         t("mstep", 100, || {
-            a2 = m
-                .improve(a2.clone(), obs.clone(), &old, acts.clone(), w.clone())
-                .unwrap()
-                .0;
+            a2 = m.improve(a2.clone(), obs.clone(), &old, acts.clone(), w.clone()).unwrap().0;
         });
         let mut opt = Optimizer::new(cfg.critic_optimizer.clone()).unwrap();
         let mut c2 = agent.critic().clone();

@@ -16,17 +16,9 @@ fn merge(a: &mut serde_json::Value, b: serde_json::Value) {
 }
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let (out, seed, steps) = (
-        &args[1],
-        args[2].parse::<u64>().unwrap(),
-        args[3].parse::<u64>().unwrap(),
-    );
+    let (out, seed, steps) = (&args[1], args[2].parse::<u64>().unwrap(), args[3].parse::<u64>().unwrap());
     let mut c = serde_json::to_value(MpoConfig::default()).unwrap();
-    let mut t = TrainerConfig {
-        environment_steps: steps,
-        seed,
-        ..Default::default()
-    };
+    let mut t = TrainerConfig { environment_steps: steps, seed, ..Default::default() };
     if let Some(j) = args.get(4) {
         merge(&mut c, serde_json::from_str(j).unwrap());
     }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
-use crate::error::{Result, check, check_finite, check_size};
+use crate::error::{Result, check, check_finite, check_shape, check_size};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
 use crate::memory::keep_freed_blocks;
@@ -91,12 +91,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn with_networks(config: MpoConfig, actor: A, critic: C, device: &Device, seed: u64) -> Result<Self> {
         config.validate()?;
         keep_freed_blocks();
-        check(
-            "Actor::observation_size",
-            actor.observation_size(),
-            |&size| size > 0,
-            "at least 1",
-        )?;
+        check("Actor::observation_size", actor.observation_size(), |&size| size > 0, "at least 1")?;
         let device = device.clone().inner();
         Ok(Self {
             critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
@@ -151,16 +146,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let noise = tensor(self.exploration.normals(n), [1, 1, n], &self.device);
         let action = policy.sample(noise);
         let log_probability = policy.log_probability(action.clone());
-        let mut numbers = to_host(Tensor::cat(
-            vec![action.reshape([n]), log_probability.reshape([1])],
-            0,
-        ));
+        let mut numbers = to_host(Tensor::cat(vec![action.reshape([n]), log_probability.reshape([1])], 0));
         check_finite("the policy's action", &numbers)?;
         let log_probability = numbers.pop().unwrap_or_default();
-        Ok(Action {
-            action: numbers,
-            log_probability,
-        })
+        Ok(Action { action: numbers, log_probability })
     }
 
     /// The mean of the current policy for one observation, for evaluating and deploying it.
@@ -174,15 +163,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 
     fn policy_at(&self, observation: &[f32]) -> Result<Gaussian> {
-        check_size(
-            "observation",
-            observation.len(),
-            self.behaviour.observation_size(),
-        )?;
+        check_size("observation", observation.len(), self.behaviour.observation_size())?;
         check_finite("observation", observation)?;
-        Ok(self
-            .behaviour
-            .policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
+        Ok(self.behaviour.policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
     }
 
     /// Draws a batch from the replay as the settings say.
@@ -192,22 +175,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn sample(&self, replay: &ReplayBuffer, rng: &mut Rng) -> Result<Batch> {
         let (size, discount) = (self.config.batch_size, self.config.discount);
         match self.config.evaluation {
-            PolicyEvaluation::NStep { steps } => Ok(Batch::Transitions(replay.sample_transitions(
-                size,
-                steps,
-                discount,
-                rng,
-                &self.device,
-            )?)),
+            PolicyEvaluation::NStep { steps } => {
+                Ok(Batch::Transitions(replay.sample_transitions(size, steps, discount, rng, &self.device)?))
+            }
             PolicyEvaluation::Retrace { steps, .. } => {
                 let count = size.div_ceil(steps);
-                Ok(Batch::Sequences(replay.sample_sequences(
-                    count,
-                    steps,
-                    discount,
-                    rng,
-                    &self.device,
-                )?))
+                Ok(Batch::Sequences(replay.sample_sequences(count, steps, discount, rng, &self.device)?))
             }
         }
     }
@@ -218,11 +191,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
     /// then stay as they were.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        let Rows {
-            observations,
-            actions,
-            next_observations,
-        } = self.rows(batch)?;
+        let Rows { observations, actions, next_observations } = self.rows(batch)?;
 
         // Policy evaluation: what the values of the actions taken should be.
         let next = self.sample_states(next_observations);
@@ -246,24 +215,18 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         // targets does not depend on it: they run side by side.
         let (m_step, optimizer) = (&mut self.m_step, &mut self.critic_optimizer);
         let (actor, critic) = (self.actor.clone(), self.critic.clone());
-        let (improved, (critic, critic_loss)) = rayon::join(
-            || {
-                m_step.improve(
-                    actor,
-                    states.observations,
-                    &states.policy,
-                    states.actions,
-                    weights,
-                )
-            },
+        let (improved, regressed) = rayon::join(
+            || m_step.improve(actor, states.observations, &states.policy, states.actions, weights),
             || {
                 let taken = Tensor::from_inner(actions.clamp(-1.0, 1.0));
                 let values = critic.values(Tensor::from_inner(observations), taken);
                 let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
-                (optimizer.step(critic, loss.clone()), loss.inner())
+                let critic_loss = to_host(loss.clone().inner());
+                check_finite("the critic's loss", &critic_loss)?;
+                Ok((optimizer.step(critic, loss), f64::from(critic_loss[0])))
             },
         );
-        let (actor, report) = improved?;
+        let ((actor, report), (critic, critic_loss)) = (improved?, regressed?);
         self.actor = actor;
         self.critic = critic;
         self.behaviour = self.actor.valid();
@@ -275,33 +238,44 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             self.target_critic = self.critic.valid();
         }
         let constraint = self.config.e_step.epsilon;
-        Ok(Metrics::read(
-            critic_loss,
-            &solution.dual,
-            constraint,
-            penalty,
-            report,
-            &states.policy,
-        ))
+        Ok(Metrics::read(critic_loss, &solution.dual, constraint, penalty, report, &states.policy))
     }
 
-    /// The states, actions and next states of a batch, one a row.
+    /// The states, actions and next states of a batch, one a row, once it is sure that all its shapes fit.
     fn rows(&self, batch: &Batch) -> Result<Rows> {
+        let (observation, n) = (self.actor.observation_size(), self.actor.action_size());
         match batch {
-            Batch::Transitions(batch) => Ok(Rows {
-                observations: batch.observations.clone(),
-                actions: batch.actions.clone(),
-                next_observations: batch.next_observations.clone(),
-            }),
+            Batch::Transitions(batch) => {
+                let [count, _] = batch.observations.dims();
+                check_shape("batch.observations", &batch.observations.dims(), &[count, observation])?;
+                check_shape("batch.actions", &batch.actions.dims(), &[count, n])?;
+                check_shape("batch.rewards", &batch.rewards.dims(), &[count])?;
+                check_shape("batch.discounts", &batch.discounts.dims(), &[count])?;
+                check_shape(
+                    "batch.next_observations",
+                    &batch.next_observations.dims(),
+                    &[count, observation],
+                )?;
+                Ok(Rows {
+                    observations: batch.observations.clone(),
+                    actions: batch.actions.clone(),
+                    next_observations: batch.next_observations.clone(),
+                })
+            }
             Batch::Sequences(batch) => {
-                let [count, steps, n] = batch.actions.dims();
-                let [_, _, observation] = batch.observations.dims();
+                let [count, steps] = batch.rewards.dims();
+                check_shape("batch.rewards", &batch.rewards.dims(), &[count, steps])?;
+                check_shape(
+                    "batch.observations",
+                    &batch.observations.dims(),
+                    &[count, steps + 1, observation],
+                )?;
+                check_shape("batch.actions", &batch.actions.dims(), &[count, steps, n])?;
+                check_shape("batch.discounts", &batch.discounts.dims(), &[count, steps])?;
+                check_shape("batch.log_probabilities", &batch.log_probabilities.dims(), &[count, steps])?;
                 let rows = |from: usize| {
                     let part =
-                        batch
-                            .observations
-                            .clone()
-                            .slice([0..count, from..from + steps, 0..observation]);
+                        batch.observations.clone().slice([0..count, from..from + steps, 0..observation]);
                     part.reshape([count * steps, observation])
                 };
                 Ok(Rows {
@@ -324,23 +298,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         // V(s') = mean_j Q'(s', a'_j)
         let next_values = next.values.clone().mean_dim(1);
         match batch {
-            Batch::Transitions(batch) => td_targets(
-                batch.rewards.clone(),
-                batch.discounts.clone(),
-                next_values.squeeze_dim(1),
-            ),
+            Batch::Transitions(batch) => {
+                td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values.squeeze_dim(1))
+            }
             Batch::Sequences(batch) => {
                 let [count, steps] = batch.rewards.dims();
                 let actions = actions.clone().unsqueeze_dim::<3>(1);
-                let log_probabilities = self
-                    .target_actor
-                    .policy(observations.clone())
-                    .log_probability(actions.clone());
-                let values = sampled_values(
-                    &self.target_critic,
-                    observations.clone(),
-                    actions.clamp(-1.0, 1.0),
-                );
+                let log_probabilities =
+                    self.target_actor.policy(observations.clone()).log_probability(actions.clone());
+                let values =
+                    sampled_values(&self.target_critic, observations.clone(), actions.clamp(-1.0, 1.0));
                 let lambda = match self.config.evaluation {
                     PolicyEvaluation::Retrace { lambda, .. } => lambda,
                     PolicyEvaluation::NStep { .. } => 1.0,
@@ -367,17 +334,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let shape = [policy.states(), self.config.sampled_actions, policy.action_size()];
         let noise = self.action_samples.normals(shape.iter().product());
         let actions = policy.sample(tensor(noise, shape, &self.device));
-        let values = sampled_values(
-            &self.target_critic,
-            observations.clone(),
-            actions.clone().clamp(-1.0, 1.0),
-        );
-        SampledStates {
-            observations,
-            policy,
-            actions,
-            values,
-        }
+        let values =
+            sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
+        SampledStates { observations, policy, actions, values }
     }
 }
 
@@ -407,9 +366,5 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) 
 }
 
 fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .convert::<f32>()
-        .try_into_vec()
-        .unwrap_or_default()
+    tensor.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
 }

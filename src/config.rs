@@ -79,15 +79,9 @@ impl Default for MpoConfig {
     /// The modern preset, tuned on the control tasks of this crate: normalised networks, a diagonal policy with a
     /// constraint for each dimension, 5-step targets.
     fn default() -> Self {
-        let network = NetworkConfig {
-            hidden: vec![256, 256],
-            activation: Activation::Elu,
-            layer_norm: true,
-        };
-        let optimizer = OptimizerConfig {
-            learning_rate: 3e-4,
-            gradient_norm: None,
-        };
+        let network =
+            NetworkConfig { hidden: vec![256, 256], activation: Activation::Relu, layer_norm: true };
+        let optimizer = OptimizerConfig { learning_rate: 3e-4, gradient_norm: None };
         Self {
             discount: 0.99,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
@@ -105,10 +99,7 @@ impl Default for MpoConfig {
             improve_at: ImproveAt::NextStates,
             target_period: 100,
             e_step: EStepConfig::default(),
-            action_penalty: Some(EStepConfig {
-                epsilon: 1e-3,
-                ..EStepConfig::default()
-            }),
+            action_penalty: Some(EStepConfig { epsilon: 1e-3, ..EStepConfig::default() }),
             m_step: MStepConfig {
                 epsilon_mean: 0.01,
                 epsilon_covariance: 1e-6,
@@ -133,20 +124,14 @@ impl MpoConfig {
     /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of 256, the
     /// multipliers' steps) or from arXiv 1806.06920 (targets copied every 1000 updates).
     pub fn paper() -> Self {
-        let network = NetworkConfig {
-            hidden: vec![256, 256],
-            activation: Activation::Relu,
-            layer_norm: false,
-        };
+        let network =
+            NetworkConfig { hidden: vec![256, 256], activation: Activation::Relu, layer_norm: false };
         Self {
             discount: 0.99,
             evaluation: PolicyEvaluation::NStep { steps: 1 },
             critic_loss: CriticLoss::Huber,
             critic: network.clone(),
-            critic_optimizer: OptimizerConfig {
-                learning_rate: 3e-4,
-                gradient_norm: None,
-            },
+            critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Full,
@@ -170,50 +155,22 @@ impl MpoConfig {
                     learning_rate_mean: 0.1,
                     learning_rate_covariance: 0.01,
                 },
-                optimizer: OptimizerConfig {
-                    learning_rate: 3e-4,
-                    gradient_norm: Some(0.1),
-                },
+                optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: Some(0.1) },
             },
         }
     }
 
     /// Checks the settings that no part checks by itself.
     pub(crate) fn validate(&self) -> Result<()> {
-        check(
-            "MpoConfig::discount",
-            self.discount,
-            |discount| (0.0..=1.0).contains(discount),
-            "0 to 1",
-        )?;
-        check(
-            "MpoConfig::sampled_actions",
-            self.sampled_actions,
-            |&count| count >= 2,
-            "at least 2",
-        )?;
-        check(
-            "MpoConfig::batch_size",
-            self.batch_size,
-            |&size| size > 0,
-            "at least 1",
-        )?;
-        check(
-            "MpoConfig::target_period",
-            self.target_period,
-            |&period| period > 0,
-            "at least 1",
-        )?;
+        check("MpoConfig::discount", self.discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
+        check("MpoConfig::sampled_actions", self.sampled_actions, |&count| count >= 2, "at least 2")?;
+        check("MpoConfig::batch_size", self.batch_size, |&size| size > 0, "at least 1")?;
+        check("MpoConfig::target_period", self.target_period, |&period| period > 0, "at least 1")?;
         let (steps, lambda) = match self.evaluation {
             PolicyEvaluation::NStep { steps } => (steps, 1.0),
             PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
         };
         check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
-        check(
-            "Retrace::lambda",
-            lambda,
-            |lambda| (0.0..=1.0).contains(lambda),
-            "0 to 1",
-        )
+        check("Retrace::lambda", lambda, |lambda| (0.0..=1.0).contains(lambda), "0 to 1")
     }
 }

@@ -80,46 +80,21 @@ impl Dual {
     /// Where there is no state or action, the number of values is no multiple of `samples`, a value is not
     /// finite, or `epsilon` is not positive and finite.
     pub fn new(values: impl IntoIterator<Item = f64>, samples: usize, epsilon: f64) -> Result<Self> {
-        check(
-            "epsilon",
-            epsilon,
-            |&e| e > 0.0 && e.is_finite(),
-            "a positive, finite number",
-        )?;
+        check("epsilon", epsilon, |&e| e > 0.0 && e.is_finite(), "a positive, finite number")?;
         check("samples", samples, |&samples| samples > 0, "at least 1")?;
         let mut below_max: Vec<f64> = values.into_iter().collect();
-        check(
-            "values",
-            below_max.len(),
-            |&count| count > 0,
-            "at least one state",
-        )?;
-        check_size(
-            "values of the last state",
-            (below_max.len() - 1) % samples + 1,
-            samples,
-        )?;
+        check("values", below_max.len(), |&count| count > 0, "at least one state")?;
+        check_size("values of the last state", (below_max.len() - 1) % samples + 1, samples)?;
         let mut max = Vec::with_capacity(below_max.len() / samples);
         if let Some(index) = below_max.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NonFinite {
-                place: "values",
-                index,
-                value: below_max[index],
-            });
+            return Err(Error::NonFinite { place: "values", index, value: below_max[index] });
         }
         for state in below_max.chunks_mut(samples) {
             let top = state.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             state.iter_mut().for_each(|value| *value -= top);
             max.push(top);
         }
-        Ok(Self {
-            below_max,
-            max,
-            prior: Vec::new(),
-            samples,
-            epsilon,
-            form: DualForm::Stable,
-        })
+        Ok(Self { below_max, max, prior: Vec::new(), samples, epsilon, form: DualForm::Stable })
     }
 
     /// Weighs the actions by `prior`, the policy's probabilities of an enumerated action set, in place of 1/M.
@@ -131,26 +106,14 @@ impl Dual {
         for state in prior.chunks(self.samples) {
             let sum: f64 = state.iter().sum();
             let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-6;
-            check(
-                "prior",
-                sum,
-                |_| valid,
-                "probabilities of each state that sum to 1",
-            )?;
+            check("prior", sum, |_| valid, "probabilities of each state that sum to 1")?;
         }
         // What the policy never does must not count as its best action.
-        let states = self
-            .below_max
-            .chunks_mut(self.samples)
-            .zip(prior.chunks(self.samples));
+        let states = self.below_max.chunks_mut(self.samples).zip(prior.chunks(self.samples));
         for ((values, prior), max) in states.zip(&mut self.max) {
             let possible = values.iter().zip(prior).filter(|&(_, &p)| p > 0.0);
-            let top = possible
-                .map(|(&value, _)| value)
-                .fold(f64::NEG_INFINITY, f64::max);
-            values
-                .iter_mut()
-                .for_each(|value| *value = (*value - top).min(0.0));
+            let top = possible.map(|(&value, _)| value).fold(f64::NEG_INFINITY, f64::max);
+            values.iter_mut().for_each(|value| *value = (*value - top).min(0.0));
             *max += top;
         }
         self.prior = prior;
@@ -190,11 +153,7 @@ impl Dual {
         DualPoint {
             value: temperature * self.epsilon + max + temperature * log_partition / states,
             // Rounding alone can make these slightly negative; an overflow of the unstable form is infeasible.
-            kl: if kl.is_nan() {
-                f64::INFINITY
-            } else {
-                (kl / states).max(0.0)
-            },
+            kl: if kl.is_nan() { f64::INFINITY } else { (kl / states).max(0.0) },
             curvature: (variance / states).max(0.0) / temperature,
         }
     }
@@ -205,17 +164,10 @@ impl Dual {
     /// # Errors
     /// Where `lower_bound` is negative or not finite.
     pub fn solve(&self, lower_bound: f64, start: Option<f64>) -> Result<DualSolution> {
-        check(
-            "lower_bound",
-            lower_bound,
-            |&bound| bound >= 0.0 && bound.is_finite(),
-            "0 or more, finite",
-        )?;
+        check("lower_bound", lower_bound, |&bound| bound >= 0.0 && bound.is_finite(), "0 or more, finite")?;
         // Hoeffding: KL(w ‖ p) ≤ range² / (8 η²), so that the KL divergence is feasible at `high`.
-        let ranges = self
-            .below_max
-            .chunks(self.samples)
-            .map(|state| state.iter().copied().fold(0.0, f64::min));
+        let ranges =
+            self.below_max.chunks(self.samples).map(|state| state.iter().copied().fold(0.0, f64::min));
         let mean_square = ranges.map(|range| range * range).sum::<f64>() / self.states() as f64;
         let mut high = (mean_square / (8.0 * self.epsilon)).sqrt();
         if self.limit() <= self.epsilon || high <= lower_bound || high < f64::MIN_POSITIVE {
@@ -278,11 +230,8 @@ impl Dual {
             let start = weights.len();
             weights.extend((0..self.samples).map(|action| {
                 let below = self.below_max[state * self.samples + action];
-                let factor = if temperature > 0.0 {
-                    (below / temperature).exp()
-                } else {
-                    f64::from(below == 0.0)
-                };
+                let factor =
+                    if temperature > 0.0 { (below / temperature).exp() } else { f64::from(below == 0.0) };
                 self.prior(state, action) * factor
             }));
             let sum: f64 = weights[start..].iter().sum();
@@ -344,10 +293,7 @@ impl Dual {
             sums.iter_mut().for_each(|sum| *sum /= self.samples as f64);
         } else {
             let prior = &self.prior[state * self.samples..][..self.samples];
-            values
-                .iter()
-                .zip(prior)
-                .for_each(|(&below, &prior)| add(below, prior));
+            values.iter().zip(prior).for_each(|(&below, &prior)| add(below, prior));
         }
         [sums[0].ln(), sums[1] / sums[0], sums[2] / sums[0]]
     }
@@ -363,10 +309,6 @@ impl Dual {
             sums[1] += mass * t;
             sums[2] += mass * t * t;
         }
-        [
-            sums[0].ln().into(),
-            (sums[1] / sums[0]).into(),
-            (sums[2] / sums[0]).into(),
-        ]
+        [sums[0].ln().into(), (sums[1] / sums[0]).into(), (sums[2] / sums[0]).into()]
     }
 }

@@ -89,12 +89,7 @@ impl ActionBounds {
     /// # Errors
     /// Where there is no component, the lengths differ, or a lower end is not below its upper end, both finite.
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
-        check(
-            "ActionBounds::low",
-            low.len(),
-            |&size| size > 0,
-            "at least one component",
-        )?;
+        check("ActionBounds::low", low.len(), |&size| size > 0, "at least one component")?;
         check_size("ActionBounds::high", high.len(), low.len())?;
         for (&low, &high) in low.iter().zip(&high) {
             check(
@@ -110,10 +105,7 @@ impl ActionBounds {
     /// The bounds [-1, 1] for `size` components (at least one).
     pub fn symmetric(size: usize) -> Self {
         let size = size.max(1);
-        Self {
-            low: vec![-1.0; size],
-            high: vec![1.0; size],
-        }
+        Self { low: vec![-1.0; size], high: vec![1.0; size] }
     }
 
     /// How many components an action has.
@@ -160,17 +152,8 @@ pub(crate) struct Checked<E> {
 impl<E: Environment> Checked<E> {
     pub(crate) fn new(environment: E) -> Result<Self> {
         let observation_size = environment.observation_size();
-        check(
-            "Environment::observation_size",
-            observation_size,
-            |&size| size > 0,
-            "at least 1",
-        )?;
-        Ok(Self {
-            bounds: environment.action_bounds(),
-            environment,
-            observation_size,
-        })
+        check("Environment::observation_size", observation_size, |&size| size > 0, "at least 1")?;
+        Ok(Self { bounds: environment.action_bounds(), environment, observation_size })
     }
 
     pub(crate) fn observation_size(&self) -> usize {
@@ -182,10 +165,7 @@ impl<E: Environment> Checked<E> {
     }
 
     pub(crate) fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
-        let observation = self
-            .environment
-            .reset(seed)
-            .map_err(|error| failed("reset", error))?;
+        let observation = self.environment.reset(seed).map_err(|error| failed("reset", error))?;
         self.check_observation(&observation)?;
         Ok(observation)
     }
@@ -193,10 +173,7 @@ impl<E: Environment> Checked<E> {
     /// Applies an action of the policy, in [-1, 1].
     pub(crate) fn step(&mut self, action: &[f32]) -> Result<Step> {
         let action = self.bounds.to_environment(action)?;
-        let step = self
-            .environment
-            .step(&action)
-            .map_err(|error| failed("step", error))?;
+        let step = self.environment.step(&action).map_err(|error| failed("step", error))?;
         self.check_observation(&step.observation)?;
         check_finite("reward", &[step.reward])?;
         Ok(step)
@@ -209,8 +186,5 @@ impl<E: Environment> Checked<E> {
 }
 
 fn failed(place: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Environment {
-        place,
-        source: Box::new(error),
-    }
+    Error::Environment { place, source: Box::new(error) }
 }

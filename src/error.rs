@@ -117,11 +117,7 @@ pub(crate) fn check<T: std::fmt::Debug>(
     if accepts(&value) {
         return Ok(());
     }
-    Err(Error::Config {
-        field,
-        value: format!("{value:?}"),
-        accepted,
-    })
+    Err(Error::Config { field, value: format!("{value:?}"), accepted })
 }
 
 /// Checks that a vector has the expected length.
@@ -129,21 +125,21 @@ pub(crate) fn check_size(place: &'static str, size: usize, expected: usize) -> R
     if size == expected {
         return Ok(());
     }
-    Err(Error::Size {
-        place,
-        size,
-        expected,
-    })
+    Err(Error::Size { place, size, expected })
 }
 
 /// Checks that every number is finite.
 pub(crate) fn check_finite(place: &'static str, values: &[f32]) -> Result<()> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(index) => Err(Error::NonFinite {
-            place,
-            index,
-            value: values[index].into(),
-        }),
+        Some(index) => Err(Error::NonFinite { place, index, value: values[index].into() }),
     }
+}
+
+/// Checks a tensor's shape, in which no size may be 0.
+pub(crate) fn check_shape(place: &'static str, shape: &[usize], expected: &[usize]) -> Result<()> {
+    if shape == expected && !shape.contains(&0) {
+        return Ok(());
+    }
+    Err(Error::Shape { place, shape: shape.to_vec(), expected: format!("{expected:?}, none of them 0") })
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::{Dual, DualForm, DualSolution};
-use crate::error::{Error, Result, check};
+use crate::error::{Result, check, check_shape};
 
 /// Settings of the [`EStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,17 +101,8 @@ impl EStep {
         )?;
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
         let mut descent = Descent::default();
-        if let TemperatureSolver::GradientStep {
-            learning_rate,
-            initial_temperature,
-        } = config.solver
-        {
-            check(
-                "GradientStep::learning_rate",
-                learning_rate,
-                positive,
-                "a positive, finite number",
-            )?;
+        if let TemperatureSolver::GradientStep { learning_rate, initial_temperature } = config.solver {
+            check("GradientStep::learning_rate", learning_rate, positive, "a positive, finite number")?;
             check(
                 "GradientStep::initial_temperature",
                 initial_temperature,
@@ -120,11 +111,7 @@ impl EStep {
             )?;
             descent = Descent::from_temperature(initial_temperature);
         }
-        Ok(Self {
-            config,
-            last: None,
-            descent,
-        })
+        Ok(Self { config, last: None, descent })
     }
 
     /// The settings.
@@ -138,26 +125,10 @@ impl EStep {
     /// Where there is no state or action, or a value is not finite; the E-step then stays as it was.
     pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
         let [states, samples] = values.dims();
-        if states == 0 || samples == 0 {
-            return Err(Error::Shape {
-                place: "action values",
-                shape: vec![states, samples],
-                expected: "[batch, samples], neither 0".into(),
-            });
-        }
+        check_shape("action values", &[states, samples], &[states, samples])?;
         let device = values.device();
-        let host = values.into_data().convert::<f32>();
-        let host = host.as_slice::<f32>().map_err(|_| Error::Shape {
-            place: "action values",
-            shape: vec![states, samples],
-            expected: "numbers".into(),
-        })?;
-        let dual = Dual::new(
-            host.iter().map(|&value| f64::from(value)),
-            samples,
-            self.config.epsilon,
-        )?
-        .with_form(self.config.form);
+        let host = values.into_data();
+        let dual = Dual::new(host.iter::<f64>(), samples, self.config.epsilon)?.with_form(self.config.form);
         let solution = match self.config.solver {
             TemperatureSolver::Exact => dual.solve(self.config.minimum_temperature, self.last)?,
             TemperatureSolver::GradientStep { learning_rate, .. } => {
@@ -167,16 +138,9 @@ impl EStep {
         if solution.interior {
             self.last = Some(solution.temperature);
         }
-        let weights = dual
-            .weights(solution.temperature)
-            .into_iter()
-            .map(|weight| weight as f32)
-            .collect();
+        let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
         let weights = Tensor::from_data(TensorData::new::<f32, _>(weights, [states, samples]), &device);
-        Ok(EStepSolution {
-            weights,
-            dual: solution,
-        })
+        Ok(EStepSolution { weights, dual: solution })
     }
 }
 

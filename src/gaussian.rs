@@ -49,9 +49,7 @@ impl Scale {
             Self::Diagonal(deviation) => deviation.clone(),
             Self::Cholesky(factor) => {
                 let [_, n, _] = factor.dims();
-                let identity = Tensor::<2>::eye(n, &factor.device())
-                    .cast(factor.dtype())
-                    .unsqueeze();
+                let identity = Tensor::<2>::eye(n, &factor.device()).cast(factor.dtype()).unsqueeze();
                 (factor.clone() * identity).sum_dim(2).squeeze_dim(2)
             }
         }
@@ -184,10 +182,7 @@ impl Gaussian {
 
     /// The same policy without its history of gradients, on the device beneath.
     pub fn inner(self) -> Self {
-        Self {
-            mean: self.mean.inner(),
-            scale: self.scale.map(Tensor::inner, Tensor::inner),
-        }
+        Self { mean: self.mean.inner(), scale: self.scale.map(Tensor::inner, Tensor::inner) }
     }
 }
 
@@ -200,9 +195,7 @@ pub(crate) fn solve_lower(factor: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
     for row in 0..n {
         let mut right = rhs.clone().slice([0..states, row..row + 1, 0..columns]);
         for (column, solution) in solved.iter().enumerate() {
-            let entry = factor
-                .clone()
-                .slice([0..states, row..row + 1, column..column + 1]);
+            let entry = factor.clone().slice([0..states, row..row + 1, column..column + 1]);
             right = right - solution.clone() * entry;
         }
         let pivot = factor.clone().slice([0..states, row..row + 1, row..row + 1]);
@@ -214,8 +207,6 @@ pub(crate) fn solve_lower(factor: Tensor<3>, rhs: Tensor<3>) -> Tensor<3> {
 /// diag(x) for each row x, `[batch, n, n]`.
 pub(crate) fn diagonal_matrix(diagonal: Tensor<2>) -> Tensor<3> {
     let [_, n] = diagonal.dims();
-    let identity = Tensor::<2>::eye(n, &diagonal.device())
-        .cast(diagonal.dtype())
-        .unsqueeze::<3>();
+    let identity = Tensor::<2>::eye(n, &diagonal.device()).cast(diagonal.dtype()).unsqueeze::<3>();
     identity * diagonal.unsqueeze_dim(2)
 }

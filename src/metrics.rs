@@ -74,7 +74,7 @@ impl Metrics {
 
     /// Reads what lies on the device, all at once.
     pub(crate) fn read(
-        critic_loss: Tensor<1>,
+        critic_loss: f64,
         dual: &DualSolution,
         epsilon: f64,
         penalty: Option<DualSolution>,
@@ -82,7 +82,6 @@ impl Metrics {
         old: &Gaussian,
     ) -> Self {
         let numbers = vec![
-            critic_loss,
             report.kl_mean.mean(),
             report.kl_covariance.mean(),
             report.multiplier_mean.mean(),
@@ -90,24 +89,20 @@ impl Metrics {
             old.scale.diagonal().mean(),
         ];
         let numbers = Tensor::cat(numbers, 0).into_data().convert::<f64>();
-        let number = |index: usize| {
-            numbers
-                .as_slice::<f64>()
-                .map_or(f64::NAN, |numbers| numbers[index])
-        };
+        let number = |index: usize| numbers.as_slice::<f64>().map_or(f64::NAN, |numbers| numbers[index]);
         Self {
-            critic_loss: number(0),
+            critic_loss,
             temperature: dual.temperature,
             dual: dual.value,
             kl: dual.kl / epsilon,
             gap: dual.gap,
             interior: f64::from(u8::from(dual.interior)),
             penalty_temperature: penalty.map_or(0.0, |penalty| penalty.temperature),
-            kl_mean: number(1),
-            kl_covariance: number(2),
-            multiplier_mean: number(3),
-            multiplier_covariance: number(4),
-            standard_deviation: number(5),
+            kl_mean: number(0),
+            kl_covariance: number(1),
+            multiplier_mean: number(2),
+            multiplier_covariance: number(3),
+            standard_deviation: number(4),
         }
     }
 }

@@ -6,7 +6,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check};
+use crate::error::{Error, Result, check, check_shape, check_size};
 use crate::gaussian::{DecoupledKl, Gaussian, Scale, diagonal_matrix};
 use crate::networks::{Actor, Optimizer, OptimizerConfig};
 
@@ -142,13 +142,9 @@ pub fn policy_gradient(
             let target = scatter * total + old.covariance() * alpha.unsqueeze_dim::<3>(2);
             let inverse = new.inverse_factor();
             let [_, n, _] = inverse.dims();
-            let identity = Tensor::<2>::eye(n, &inverse.device())
-                .cast(inverse.dtype())
-                .unsqueeze::<3>();
+            let identity = Tensor::<2>::eye(n, &inverse.device()).cast(inverse.dtype()).unsqueeze::<3>();
             let ratio = inverse.clone().matmul(target).matmul(inverse.clone().transpose());
-            let gradient = inverse
-                .transpose()
-                .matmul(identity * count.unsqueeze_dim::<3>(2) - ratio);
+            let gradient = inverse.transpose().matmul(identity * count.unsqueeze_dim::<3>(2) - ratio);
             Scale::Cholesky(gradient.tril(0) / batch)
         }
     };
@@ -189,32 +185,18 @@ impl MStep {
         for (field, value) in [
             ("MStepConfig::epsilon_mean", config.epsilon_mean),
             ("MStepConfig::epsilon_covariance", config.epsilon_covariance),
-            (
-                "MultiplierConfig::learning_rate_mean",
-                multipliers.learning_rate_mean,
-            ),
-            (
-                "MultiplierConfig::learning_rate_covariance",
-                multipliers.learning_rate_covariance,
-            ),
+            ("MultiplierConfig::learning_rate_mean", multipliers.learning_rate_mean),
+            ("MultiplierConfig::learning_rate_covariance", multipliers.learning_rate_covariance),
         ] {
             check(field, value, positive, "a positive, finite number")?;
         }
         for (field, value) in [
             ("MultiplierConfig::initial_mean", multipliers.initial_mean),
-            (
-                "MultiplierConfig::initial_covariance",
-                multipliers.initial_covariance,
-            ),
+            ("MultiplierConfig::initial_covariance", multipliers.initial_covariance),
         ] {
             check(field, value, not_negative, "0 or more, finite")?;
         }
-        check(
-            "MStepConfig::iterations",
-            config.iterations,
-            |&count| count > 0,
-            "at least 1",
-        )?;
+        check("MStepConfig::iterations", config.iterations, |&count| count > 0, "at least 1")?;
         check("action_size", action_size, |&size| size > 0, "at least 1")?;
         let constraints = match config.constraint {
             Constraint::Joint => 1,
@@ -257,13 +239,8 @@ impl MStep {
             let policy = actor.policy(observations.clone());
             let inner = policy.clone().inner();
             let report = self.update_multipliers(&inner, old);
-            let gradient = policy_gradient(
-                &inner,
-                old,
-                &statistics,
-                &self.multiplier_mean,
-                &self.multiplier_covariance,
-            );
+            let gradient =
+                policy_gradient(&inner, old, &statistics, &self.multiplier_mean, &self.multiplier_covariance);
             actor = self.optimizer.step(actor, surrogate(policy, gradient));
             iteration += 1;
             if iteration == self.config.iterations {
@@ -286,11 +263,8 @@ impl MStep {
         };
         let rates = &self.config.multipliers;
         self.multiplier_mean = ascend(&self.multiplier_mean, &kl_mean, rates.learning_rate_mean);
-        self.multiplier_covariance = ascend(
-            &self.multiplier_covariance,
-            &kl_covariance,
-            rates.learning_rate_covariance,
-        );
+        self.multiplier_covariance =
+            ascend(&self.multiplier_covariance, &kl_covariance, rates.learning_rate_covariance);
         MStepReport {
             kl_mean,
             kl_covariance,
@@ -308,40 +282,20 @@ impl MStep {
     ) -> Result<()> {
         let [states, n] = old.mean.dims();
         let [_, samples, _] = actions.dims();
-        let expect = |place, shape: Vec<usize>, expected: Vec<usize>| {
-            if shape == expected && !shape.contains(&0) {
-                return Ok(());
-            }
-            Err(Error::Shape {
-                place,
-                shape,
-                expected: format!("{expected:?}, none 0"),
-            })
-        };
-        let [rows, observation] = observations.dims();
-        expect("observations", vec![rows, observation], vec![states, observation])?;
-        expect("actions", actions.dims().to_vec(), vec![states, samples, n])?;
-        expect("weights", weights.dims().to_vec(), vec![states, samples])?;
+        let [_, observation] = observations.dims();
+        check_shape("observations", &observations.dims(), &[states, observation])?;
+        check_shape("actions", &actions.dims(), &[states, samples, n])?;
+        check_shape("weights", &weights.dims(), &[states, samples])?;
         let [constraints] = self.multiplier_mean.dims();
-        let (name, expected) = match (self.config.constraint, &old.scale) {
-            (Constraint::Joint, _) => ("", 1),
-            (Constraint::PerDimension, Scale::Diagonal(_)) => ("action", n),
-            (Constraint::PerDimension, Scale::Cholesky(_)) => {
-                return Err(Error::Config {
-                    field: "MStepConfig::constraint",
-                    value: "PerDimension with a full covariance".into(),
-                    accepted: "Joint, or a diagonal covariance",
-                });
-            }
-        };
-        if constraints != expected {
-            return Err(Error::Size {
-                place: name,
-                size: expected,
-                expected: constraints,
-            });
+        match (self.config.constraint, &old.scale) {
+            (Constraint::Joint, _) => Ok(()),
+            (Constraint::PerDimension, Scale::Diagonal(_)) => check_size("an action", n, constraints),
+            (Constraint::PerDimension, Scale::Cholesky(_)) => Err(Error::Config {
+                field: "MStepConfig::constraint",
+                value: "PerDimension with a full covariance".into(),
+                accepted: "Joint, or a diagonal covariance",
+            }),
         }
-        Ok(())
     }
 }
 

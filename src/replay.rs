@@ -104,18 +104,8 @@ impl ReplayBuffer {
     /// # Errors
     /// Where the capacity is below 2 or a size is 0.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
-        check(
-            "ReplayBuffer::capacity",
-            capacity,
-            |&capacity| capacity >= 2,
-            "at least 2",
-        )?;
-        check(
-            "observation_size",
-            observation_size,
-            |&size| size > 0,
-            "at least 1",
-        )?;
+        check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
+        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
         check("action_size", action_size, |&size| size > 0, "at least 1")?;
         Ok(Self {
             capacity,
@@ -170,10 +160,7 @@ impl ReplayBuffer {
         check_size("observation", observation.len(), self.observation_size)?;
         check_finite("observation", observation)?;
         self.append(observation);
-        self.episodes.push_back(Episode {
-            sum: 0.0,
-            complete: false,
-        });
+        self.episodes.push_back(Episode { sum: 0.0, complete: false });
         Ok(())
     }
 
@@ -200,11 +187,7 @@ impl ReplayBuffer {
         self.actions[latest * self.action_size..][..self.action_size].copy_from_slice(step.action);
         self.rewards[latest] = step.reward;
         self.log_probabilities[latest] = step.log_probability;
-        self.kinds[latest] = if step.terminated {
-            Kind::Terminated
-        } else {
-            Kind::Step
-        };
+        self.kinds[latest] = if step.terminated { Kind::Terminated } else { Kind::Step };
         self.steps += 1;
         self.reward_sum += f64::from(step.reward);
         self.append(step.next_observation);
@@ -279,20 +262,14 @@ impl ReplayBuffer {
         let starts = self.sample_starts(count, steps, discount, rng)?;
         let [observation, action] = [self.observation_size, self.action_size];
         let each = |extra: usize| starts.iter().flat_map(move |&start| start..start + steps + extra);
-        let discounts = each(0)
-            .map(|position| self.discount_after(position, discount) as f32)
-            .collect();
+        let discounts = each(0).map(|position| self.discount_after(position, discount) as f32).collect();
         Ok(Sequences {
             observations: tensor(
                 self.gather(&self.observations, observation, each(1)),
                 [count, steps + 1, observation],
                 device,
             ),
-            actions: tensor(
-                self.gather(&self.actions, action, each(0)),
-                [count, steps, action],
-                device,
-            ),
+            actions: tensor(self.gather(&self.actions, action, each(0)), [count, steps, action], device),
             rewards: tensor(self.gather(&self.rewards, 1, each(0)), [count, steps], device),
             discounts: tensor(discounts, [count, steps], device),
             log_probabilities: tensor(
@@ -306,12 +283,7 @@ impl ReplayBuffer {
     /// The numbers of `count` observations that `steps` steps follow.
     fn sample_starts(&self, count: usize, steps: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
         check("count", count, |&count| count > 0, "at least 1")?;
-        check(
-            "discount",
-            discount,
-            |discount| (0.0..=1.0).contains(discount),
-            "0 to 1",
-        )?;
+        check("discount", discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
         // Nearly every draw fits while episodes are long. Where they are short, the starts are listed instead.
         let held = self.next - self.oldest;
         let fits = |&start: &usize| {
@@ -353,11 +325,7 @@ impl ReplayBuffer {
     }
 
     fn discount_after(&self, position: usize, discount: f64) -> f64 {
-        if self.kind(position) == Kind::Terminated {
-            0.0
-        } else {
-            discount
-        }
+        if self.kind(position) == Kind::Terminated { 0.0 } else { discount }
     }
 
     fn gather(&self, values: &[f32], width: usize, positions: impl Iterator<Item = usize>) -> Vec<f32> {

@@ -57,24 +57,9 @@ impl Default for TrainerConfig {
 impl TrainerConfig {
     fn validate(&self) -> Result<()> {
         let at_least_one = |&count: &u64| count > 0;
-        check(
-            "TrainerConfig::warm_up_steps",
-            self.warm_up_steps,
-            at_least_one,
-            "at least 1",
-        )?;
-        check(
-            "TrainerConfig::evaluation_period",
-            self.evaluation_period,
-            at_least_one,
-            "at least 1",
-        )?;
-        check(
-            "TrainerConfig::metrics_period",
-            self.metrics_period,
-            at_least_one,
-            "at least 1",
-        )?;
+        check("TrainerConfig::warm_up_steps", self.warm_up_steps, at_least_one, "at least 1")?;
+        check("TrainerConfig::evaluation_period", self.evaluation_period, at_least_one, "at least 1")?;
+        check("TrainerConfig::metrics_period", self.metrics_period, at_least_one, "at least 1")?;
         check(
             "TrainerConfig::evaluation_episodes",
             self.evaluation_episodes,
@@ -175,11 +160,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 environment.observation_size(),
                 actor.observation_size(),
             )?;
-            check_size(
-                "the environment's action",
-                environment.bounds().size(),
-                actor.action_size(),
-            )?;
+            check_size("the environment's action", environment.bounds().size(), actor.action_size())?;
         }
         let replay = ReplayBuffer::new(
             config.replay_capacity,
@@ -242,9 +223,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             self.learn()?;
             let mut events = vec![Event::Step];
             if step.is_last() {
-                events.push(Event::Episode {
-                    episode_return: self.episode_return,
-                });
+                events.push(Event::Episode { episode_return: self.episode_return });
             }
             if self.steps.is_multiple_of(self.config.metrics_period) {
                 events.extend(self.metrics.take().map(Event::Metrics));
@@ -257,10 +236,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
             let stop = self.notify(&events)?;
             let goal = self.config.stop_at_return;
-            if evaluation
-                .zip(goal)
-                .is_some_and(|(latest, goal)| latest.mean_return >= goal)
-            {
+            if evaluation.zip(goal).is_some_and(|(latest, goal)| latest.mean_return >= goal) {
                 break StopReason::Return;
             }
             if stop {
@@ -293,9 +269,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         check("episodes", episodes, |&count| count > 0, "at least 1")?;
         let mut returns = Vec::with_capacity(episodes);
         for _ in 0..episodes {
-            let mut observation = self
-                .evaluation_environment
-                .reset(self.evaluation_seeds.next_seed())?;
+            let mut observation = self.evaluation_environment.reset(self.evaluation_seeds.next_seed())?;
             let mut sum = 0.0;
             loop {
                 let action = self.agent.mean_action(&observation)?;

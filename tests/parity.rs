@@ -49,16 +49,11 @@ struct Simulated {
 }
 
 fn joints<const N: usize>(qpos: &[f64], qvel: &[f64]) -> JointState<N> {
-    JointState {
-        qpos: qpos.try_into().unwrap(),
-        qvel: qvel.try_into().unwrap(),
-    }
+    JointState { qpos: qpos.try_into().unwrap(), qvel: qvel.try_into().unwrap() }
 }
 
 fn cartpole(mut cartpole: Cartpole, qpos: &[f64], qvel: &[f64], action: &[f64]) -> Simulated {
-    let [push] = action else {
-        panic!("cartpole has one action, recorded: {action:?}")
-    };
+    let [push] = action else { panic!("cartpole has one action, recorded: {action:?}") };
     let start = joints(qpos, qvel);
     let seen_before = cartpole.reset_to(start).unwrap();
     let seen = cartpole.step(&[*push as f32]).unwrap();
@@ -99,10 +94,7 @@ struct Deviation {
 /// The largest difference of two vectors. `at_scale` makes it relative, save near 0.
 fn difference(measured: &[f64], recorded: &[f64], at_scale: impl Fn(f64) -> f64) -> f64 {
     assert_eq!(measured.len(), recorded.len());
-    let differences = measured
-        .iter()
-        .zip(recorded)
-        .map(|(a, b)| (a - b).abs() / at_scale(b.abs()));
+    let differences = measured.iter().zip(recorded).map(|(a, b)| (a - b).abs() / at_scale(b.abs()));
     differences.fold(0.0, larger)
 }
 
@@ -121,21 +113,13 @@ fn compare(path: &Path) -> Option<Deviation> {
     let recording: Recording =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     assert!(!recording.steps.is_empty(), "{path:?} records no step");
-    let limit = if recording.solver_tolerance == 0.0 {
-        1e-9
-    } else {
-        5e-5
-    };
+    let limit = if recording.solver_tolerance == 0.0 { 1e-9 } else { 5e-5 };
     // Rounding to f32 takes up to 6e-8 of a value; the rounded action turns what is near 0 by as much.
     let relative = |limit: f64| limit.max(1e-6);
     let scale = |value: f64| value.max(0.01);
 
     let mut worst = Deviation::default();
-    let Start {
-        mut qpos,
-        mut qvel,
-        mut observation,
-    } = recording.reset;
+    let Start { mut qpos, mut qvel, mut observation } = recording.reset;
     for (index, recorded) in recording.steps.into_iter().enumerate() {
         let simulated = simulate(&recording.task, &qpos, &qvel, &recorded.action)?;
         let seen = difference(&widened(&simulated.seen), &recorded.observation, scale);
@@ -207,13 +191,6 @@ fn parity_fixtures_cover_every_task_and_the_rail() {
     let balance = read("cartpole_balance_a.json");
     assert_eq!(balance.task, "cartpole_balance");
     assert_eq!(balance.solver_tolerance, 0.0);
-    assert!(
-        balance
-            .steps
-            .iter()
-            .filter(|step| step.qpos[0].abs() > 1.8)
-            .count()
-            >= 20
-    );
+    assert!(balance.steps.iter().filter(|step| step.qpos[0].abs() > 1.8).count() >= 20);
     assert_eq!(read("cartpole_swingup_a.json").task, "cartpole_swingup");
 }

@@ -16,19 +16,13 @@ pub struct JointState<const N: usize> {
 impl<const N: usize> JointState<N> {
     /// The state `time` seconds later, in one step of the classical Runge-Kutta method of fourth order.
     pub(super) fn rk4(&self, time: f64, acceleration: impl Fn(&Self) -> [f64; N]) -> Self {
-        let rate = |state: &Self| Self {
-            qpos: state.qvel,
-            qvel: acceleration(state),
-        };
+        let rate = |state: &Self| Self { qpos: state.qvel, qvel: acceleration(state) };
         let a = rate(self);
         let b = rate(&self.moved(&a, 0.5 * time));
         let c = rate(&self.moved(&b, 0.5 * time));
         let d = rate(&self.moved(&c, time));
         let (outer, inner) = (time / 6.0, time / 3.0);
-        self.moved(&a, outer)
-            .moved(&b, inner)
-            .moved(&c, inner)
-            .moved(&d, outer)
+        self.moved(&a, outer).moved(&b, inner).moved(&c, inner).moved(&d, outer)
     }
 
     fn moved(&self, rate: &Self, time: f64) -> Self {
@@ -47,11 +41,7 @@ impl<const N: usize> JointState<N> {
     /// The state that a time step led to, if it is one that can be simulated further.
     pub(super) fn settled(self) -> Result<Self, ControlError> {
         let mut values = self.qpos.iter().chain(&self.qvel);
-        if values.all(|&value| within_limit(value)) {
-            Ok(self)
-        } else {
-            Err(ControlError::Diverged)
-        }
+        if values.all(|&value| within_limit(value)) { Ok(self) } else { Err(ControlError::Diverged) }
     }
 }
 
@@ -105,10 +95,7 @@ mod tests {
     fn rk4_has_the_accuracy_of_fourth_order() {
         // The oscillator x'' = -x over one second, whose solution is known.
         let error = |steps: u32| {
-            let mut state = JointState {
-                qpos: [1.0],
-                qvel: [0.0],
-            };
+            let mut state = JointState { qpos: [1.0], qvel: [0.0] };
             for _ in 0..steps {
                 state = state.rk4(1.0 / f64::from(steps), |state| [-state.qpos[0]]);
             }
@@ -116,10 +103,7 @@ mod tests {
         };
         assert!(error(100) < 1e-9, "{}", error(100));
         let gain = error(20) / error(40);
-        assert!(
-            (15.0..17.0).contains(&gain),
-            "halving the step gains a factor of {gain}, expected 2^4"
-        );
+        assert!((15.0..17.0).contains(&gain), "halving the step gains a factor of {gain}, expected 2^4");
     }
 
     #[test]
@@ -127,11 +111,7 @@ mod tests {
         // A thin rod, a ball, and the pole of MuJoCo's cartpole model.
         assert_relative_eq!(capsule_inertia(3.0, 0.0, 2.0), 1.0, max_relative = 1e-15);
         assert_relative_eq!(capsule_inertia(5.0, 2.0, 0.0), 8.0, max_relative = 1e-15);
-        assert_relative_eq!(
-            capsule_inertia(0.1, 0.045, 1.0),
-            0.009424592767295598,
-            max_relative = 1e-14
-        );
+        assert_relative_eq!(capsule_inertia(0.1, 0.045, 1.0), 0.009424592767295598, max_relative = 1e-14);
     }
 
     #[test]
@@ -147,11 +127,7 @@ mod tests {
             (-1.0, 0.95),
         ] {
             let (acceleration, softness) = constraint.response(distance, 0.0);
-            assert_relative_eq!(
-                acceleration,
-                -distance * impedance * 1e6 / 361.0,
-                max_relative = 1e-12
-            );
+            assert_relative_eq!(acceleration, -distance * impedance * 1e6 / 361.0, max_relative = 1e-12);
             assert_relative_eq!(softness, 1.0 / impedance - 1.0, max_relative = 1e-12);
         }
         // The velocity is damped: 2/(0.95 * 0.02) = 2000/19.

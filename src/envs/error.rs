@@ -53,10 +53,7 @@ pub enum ControlError {
 pub(super) fn check_action(action: &[f64]) -> Result<(), ControlError> {
     match action.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(index) => Err(ControlError::Action {
-            index,
-            value: action[index],
-        }),
+        Some(index) => Err(ControlError::Action { index, value: action[index] }),
     }
 }
 
@@ -65,11 +62,7 @@ pub(super) fn check_state(place: &'static str, values: &[f64]) -> Result<(), Con
     // NaN is within no limit.
     match values.iter().position(|value| !within_limit(*value)) {
         None => Ok(()),
-        Some(index) => Err(ControlError::State {
-            place,
-            index,
-            value: values[index],
-        }),
+        Some(index) => Err(ControlError::State { place, index, value: values[index] }),
     }
 }
 

@@ -27,11 +27,7 @@ pub(super) fn tolerance(
     if margin == 0.0 {
         return 0.0;
     }
-    let outside = if x < *bounds.start() {
-        bounds.start() - x
-    } else {
-        x - bounds.end()
-    };
+    let outside = if x < *bounds.start() { bounds.start() - x } else { x - bounds.end() };
     let distance = outside / margin;
     match falloff {
         Falloff::Gaussian => (at_margin.ln() * distance * distance).exp(),
@@ -54,10 +50,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(
-            tolerance(1e300, 2.0..=f64::INFINITY, 1.0, Falloff::Gaussian, 0.1),
-            1.0
-        );
+        assert_eq!(tolerance(1e300, 2.0..=f64::INFINITY, 1.0, Falloff::Gaussian, 0.1), 1.0);
     }
 
     #[test]

@@ -75,12 +75,7 @@ impl GaussianActor {
     ) -> Result<Self> {
         config.network.validate()?;
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
-        check(
-            "observation_size",
-            observation_size,
-            |&size| size > 0,
-            "at least 1",
-        )?;
+        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
         check("action_size", action_size, |&size| size > 0, "at least 1")?;
         check(
             "GaussianActorConfig::initial_standard_deviation",
@@ -101,11 +96,7 @@ impl GaussianActor {
         let full = config.covariance == Covariance::Full && below > 0;
         // Small output weights start the policy near mean 0 and the initial deviation, whatever the observation.
         let mut output = |outputs| linear(last, outputs, OUTPUT_GAIN, device, rng);
-        let (mean, diagonal, lower) = (
-            output(action_size),
-            output(action_size),
-            full.then(|| output(below)),
-        );
+        let (mean, diagonal, lower) = (output(action_size), output(action_size), full.then(|| output(below)));
         Ok(Self {
             first: linear(observation_size, first, 1.0, device, rng),
             hidden: Hidden::new(&config.network, device, rng),
@@ -129,10 +120,9 @@ impl Actor for GaussianActor {
             + self.minimum_deviation;
         let scale = match &self.lower {
             None => Scale::Diagonal(diagonal),
-            Some(lower) => Scale::Cholesky(cholesky_factor(
-                diagonal,
-                lower.forward(features) * self.deviation_scale,
-            )),
+            Some(lower) => {
+                Scale::Cholesky(cholesky_factor(diagonal, lower.forward(features) * self.deviation_scale))
+            }
         };
         Gaussian { mean, scale }
     }
@@ -158,10 +148,7 @@ fn cholesky_factor(diagonal: Tensor<2>, below: Tensor<2>) -> Tensor<3> {
             matrix[entry * n * n + place] = 1.0;
         }
         let options = (&tensor.device(), DType::F32);
-        tensor.matmul(Tensor::from_data(
-            TensorData::new(matrix, [places.len(), n * n]),
-            options,
-        ))
+        tensor.matmul(Tensor::from_data(TensorData::new(matrix, [places.len(), n * n]), options))
     };
     let flat = place(diagonal, on_diagonal.collect()) + place(below, rows.collect());
     flat.reshape([states, n, n])

@@ -24,8 +24,7 @@ pub trait Critic: Module + Sync {
         let [_, observation] = observations.dims();
         let repeated: Tensor<3> = observations.unsqueeze_dim::<3>(1).repeat_dim(1, samples);
         let repeated = repeated.reshape([states * samples, observation]);
-        self.values(repeated, actions.reshape([states * samples, n]))
-            .reshape([states, samples])
+        self.values(repeated, actions.reshape([states * samples, n])).reshape([states, samples])
     }
 }
 
@@ -94,12 +93,7 @@ impl QNetwork {
         rng: &mut Rng,
     ) -> Result<Self> {
         config.validate()?;
-        check(
-            "observation_size",
-            observation_size,
-            |&size| size > 0,
-            "at least 1",
-        )?;
+        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
         check("action_size", action_size, |&size| size > 0, "at least 1")?;
         let device = &device.clone().autodiff();
         let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);

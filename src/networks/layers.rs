@@ -61,7 +61,7 @@ impl NetworkConfig {
 /// The hidden layers behind the first one's linear map, which actor and critic apply themselves.
 #[derive(Module, Debug)]
 pub(crate) struct Hidden {
-    norm: Option<LayerNorm>,
+    norms: Vec<LayerNorm>,
     layers: Vec<Linear>,
     #[module(skip)]
     activation: Activation,
@@ -70,26 +70,32 @@ pub(crate) struct Hidden {
 impl Hidden {
     pub(crate) fn new(config: &NetworkConfig, device: &Device, rng: &mut Rng) -> Self {
         let pairs = config.hidden.iter().zip(&config.hidden[1..]);
+        let all = std::env::var("ZZ_LN2").is_ok();
+        let normalised = config.hidden.iter().filter(|_| config.layer_norm).take(if all { 9 } else { 1 });
         Self {
-            norm: config
-                .layer_norm
-                .then(|| LayerNormConfig::new(config.hidden[0]).init(device)),
-            layers: pairs
-                .map(|(&inputs, &outputs)| linear(inputs, outputs, 1.0, device, rng))
-                .collect(),
+            norms: normalised.map(|&size| LayerNormConfig::new(size).init(device)).collect(),
+            layers: pairs.map(|(&inputs, &outputs)| linear(inputs, outputs, 1.0, device, rng)).collect(),
             activation: config.activation,
         }
     }
 
     /// From the first layer's linear map to the last hidden layer, both `[batch, hidden]`.
     pub(crate) fn forward(&self, first: Tensor<2>) -> Tensor<2> {
-        let first = match &self.norm {
-            Some(norm) if std::env::var("ZZ_RELU").is_ok() => self.activation.forward(norm.forward(first)),
-            Some(norm) => Activation::Tanh.forward(norm.forward(first)),
-            None => self.activation.forward(first),
-        };
-        let apply = |x, layer: &Linear| self.activation.forward(layer.forward(x));
-        self.layers.iter().fold(first, apply)
+        let mut x = self.activate(0, first);
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = self.activate(index + 1, layer.forward(x));
+        }
+        x
+    }
+
+    fn activate(&self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        match self.norms.get(layer) {
+            Some(norm) if std::env::var("ZZ_TANH").is_ok() && layer == 0 => {
+                Activation::Tanh.forward(norm.forward(x))
+            }
+            Some(norm) => self.activation.forward(norm.forward(x)),
+            None => self.activation.forward(x),
+        }
     }
 }
 
@@ -97,15 +103,10 @@ impl Hidden {
 /// generator: Burn's own initialisation draws from one generator of the whole process, and so is not repeatable.
 pub fn linear(inputs: usize, outputs: usize, gain: f64, device: &Device, rng: &mut Rng) -> Linear {
     let bound = gain / (inputs as f64).sqrt();
-    let weight: Vec<f32> = (0..inputs * outputs)
-        .map(|_| rng.uniform(-bound, bound) as f32)
-        .collect();
+    let weight: Vec<f32> = (0..inputs * outputs).map(|_| rng.uniform(-bound, bound) as f32).collect();
     let weight = Tensor::from_data(TensorData::new(weight, [inputs, outputs]), device);
     Linear {
         weight: Param::initialized(ParamId::new(), weight.require_grad()),
-        bias: Some(Param::initialized(
-            ParamId::new(),
-            Tensor::zeros([outputs], device).require_grad(),
-        )),
+        bias: Some(Param::initialized(ParamId::new(), Tensor::zeros([outputs], device).require_grad())),
     }
 }

@@ -26,9 +26,7 @@ pub struct Optimizer {
 
 impl std::fmt::Debug for Optimizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Optimizer")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("Optimizer").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -39,24 +37,11 @@ impl Optimizer {
     /// Where a setting lies outside its accepted range.
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
-        check(
-            "OptimizerConfig::learning_rate",
-            config.learning_rate,
-            positive,
-            "a positive, finite number",
-        )?;
+        check("OptimizerConfig::learning_rate", config.learning_rate, positive, "a positive, finite number")?;
         if let Some(norm) = config.gradient_norm {
-            check(
-                "OptimizerConfig::gradient_norm",
-                norm,
-                positive,
-                "a positive, finite number, or none",
-            )?;
+            check("OptimizerConfig::gradient_norm", norm, positive, "a positive, finite number, or none")?;
         }
-        Ok(Self {
-            config,
-            adam: AdamConfig::new().with_epsilon(1e-8).init(),
-        })
+        Ok(Self { config, adam: AdamConfig::new().with_epsilon(1e-8).init() })
     }
 
     /// One step of `module` against the gradient of `loss`, a tensor of one element.
@@ -100,10 +85,7 @@ fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, max_norm:
         }
     }
 
-    let mut norm = SquaredNorm {
-        gradients: &gradients,
-        sum: None,
-    };
+    let mut norm = SquaredNorm { gradients: &gradients, sum: None };
     module.visit(&mut norm);
     let Some(sum) = norm.sum else {
         return gradients;

@@ -19,24 +19,12 @@ pub struct LearningCurve {
 impl LearningCurve {
     /// A curve with this title; the file is written at the first evaluation.
     pub fn new(path: impl AsRef<Path>, title: impl Into<String>) -> Self {
-        Self {
-            path: path.as_ref().to_path_buf(),
-            title: title.into(),
-            evaluations: Vec::new(),
-        }
+        Self { path: path.as_ref().to_path_buf(), title: title.into(), evaluations: Vec::new() }
     }
 
     fn draw(&self, last_step: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let lowest = self
-            .evaluations
-            .iter()
-            .map(|(_, e)| e.min_return)
-            .fold(f64::INFINITY, f64::min);
-        let highest = self
-            .evaluations
-            .iter()
-            .map(|(_, e)| e.max_return)
-            .fold(f64::NEG_INFINITY, f64::max);
+        let lowest = self.evaluations.iter().map(|(_, e)| e.min_return).fold(f64::INFINITY, f64::min);
+        let highest = self.evaluations.iter().map(|(_, e)| e.max_return).fold(f64::NEG_INFINITY, f64::max);
         // From 0 where no return is negative, and with some room above.
         let low = lowest.min(0.0);
         let high = highest + 0.05 * (highest - low).max(1.0);
@@ -60,11 +48,7 @@ impl LearningCurve {
                 .label_style(("sans-serif", 14))
                 .draw()?;
             let upper = self.evaluations.iter().map(|&(steps, e)| (steps, e.max_return));
-            let lower = self
-                .evaluations
-                .iter()
-                .rev()
-                .map(|&(steps, e)| (steps, e.min_return));
+            let lower = self.evaluations.iter().rev().map(|&(steps, e)| (steps, e.min_return));
             let range: Vec<_> = upper.chain(lower).collect();
             chart
                 .draw_series([Polygon::new(range, BLUE.mix(0.15))])?
@@ -94,10 +78,7 @@ impl Observer for LearningCurve {
         if let Event::Evaluation(evaluation) = event {
             self.evaluations.push((progress.environment_steps, *evaluation));
             self.draw(progress.environment_steps.max(1))
-                .map_err(|source| Error::Observer {
-                    name: "LearningCurve",
-                    source,
-                })?;
+                .map_err(|source| Error::Observer { name: "LearningCurve", source })?;
         }
         Ok(ControlFlow::Continue(()))
     }

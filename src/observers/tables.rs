@@ -21,10 +21,7 @@ impl Table {
         let path = path.as_ref().to_path_buf();
         match Writer::from_path(&path) {
             Ok(writer) => Ok(Self { path, writer }),
-            Err(error) => Err(Error::File {
-                path,
-                source: error.into(),
-            }),
+            Err(error) => Err(Error::File { path, source: error.into() }),
         }
     }
 
@@ -33,10 +30,7 @@ impl Table {
             .serialize(row)
             .map_err(std::io::Error::from)
             .and_then(|()| self.writer.flush())
-            .map_err(|source| Error::File {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| Error::File { path: self.path.clone(), source })?;
         Ok(ControlFlow::Continue(()))
     }
 }

@@ -27,19 +27,13 @@ impl From<Nested> for Array {
     fn from(nested: Nested) -> Self {
         let parts: Vec<Self> = match nested {
             Nested::Number(value) => {
-                return Self {
-                    shape: Vec::new(),
-                    values: vec![value],
-                };
+                return Self { shape: Vec::new(), values: vec![value] };
             }
             Nested::List(parts) => parts.into_iter().map(Self::from).collect(),
         };
         let mut shape = vec![parts.len()];
         if let Some(first) = parts.first() {
-            assert!(
-                parts.iter().all(|part| part.shape == first.shape),
-                "a ragged array"
-            );
+            assert!(parts.iter().all(|part| part.shape == first.shape), "a ragged array");
             shape.extend(&first.shape);
         }
         let values = parts.into_iter().flat_map(|part| part.values).collect();
@@ -56,11 +50,6 @@ impl Array {
     /// The array with its first two axes exchanged.
     pub fn transposed<const D: usize>(&self) -> Tensor<D> {
         self.tensor().swap_dims(0, 1)
-    }
-
-    pub fn scalar(&self) -> f64 {
-        assert_eq!(self.values.len(), 1);
-        self.values[0]
     }
 }
 

@@ -14,8 +14,5 @@ pub fn tracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 
 /// The numbers of a tensor, which must have stayed in double precision.
 pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
-    tensor
-        .into_data()
-        .try_into_vec::<f64>()
-        .expect("double precision")
+    tensor.into_data().try_into_vec::<f64>().expect("double precision")
 }

@@ -71,14 +71,7 @@ impl Cartpole {
             Start::Upright => 0.0,
             Start::Hanging => PI,
         };
-        Self {
-            start,
-            state: State {
-                qpos: [0.0, angle],
-                qvel: [0.0; 2],
-            },
-            steps_left: 0,
-        }
+        Self { start, state: State { qpos: [0.0, angle], qvel: [0.0; 2] }, steps_left: 0 }
     }
 
     /// The state: position (m) and angle (rad, 0 upright) in `qpos`, their rates in `qvel`. Before the first reset
@@ -119,10 +112,7 @@ impl Cartpole {
     }
 
     fn observation(&self) -> [f64; OBSERVATIONS] {
-        let State {
-            qpos: [position, angle],
-            qvel: [velocity, spin],
-        } = self.state;
+        let State { qpos: [position, angle], qvel: [velocity, spin] } = self.state;
         [position, angle.cos(), angle.sin(), velocity, spin]
     }
 }
@@ -150,10 +140,7 @@ impl Environment for Cartpole {
 
     fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
         let &[action] = action else {
-            return Err(ControlError::ActionSize {
-                size: action.len(),
-                expected: ACTIONS,
-            });
+            return Err(ControlError::ActionSize { size: action.len(), expected: ACTIONS });
         };
         self.step_f64(action.into()).map(Step::from)
     }
@@ -179,10 +166,7 @@ mod tests {
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
-        (
-            mean,
-            (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt(),
-        )
+        (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt())
     }
 
     /// One coordinate of the start states of 4000 seeds.
@@ -241,10 +225,7 @@ mod tests {
     #[test]
     fn the_observation_has_its_order() {
         let mut cartpole = Cartpole::balance();
-        let state = State {
-            qpos: [0.3, 2.0],
-            qvel: [-0.4, 5.0],
-        };
+        let state = State { qpos: [0.3, 2.0], qvel: [-0.4, 5.0] };
         let observation = cartpole.reset_to(state).unwrap();
         assert_eq!(observation, [0.3, 2f32.cos(), 2f32.sin(), -0.4, 5.0]);
         assert_eq!(observation.len(), cartpole.observation_size());
@@ -266,26 +247,16 @@ mod tests {
 
     #[test]
     fn the_reward_has_its_closed_form() {
-        let rest = State {
-            qpos: [0.0; 2],
-            qvel: [0.0; 2],
-        };
+        let rest = State { qpos: [0.0; 2], qvel: [0.0; 2] };
         assert_eq!(reward(&rest, 0.0), 1.0);
         assert_relative_eq!(reward(&rest, -0.5), 0.95, max_relative = 1e-15);
         assert_relative_eq!(reward(&rest, 1.0), 0.8, max_relative = 1e-15);
         // The action counts as given, but no more than at its bounds.
         assert_relative_eq!(reward(&rest, 3.0), 0.8, max_relative = 1e-15);
-        let state = |qpos, spin| State {
-            qpos,
-            qvel: [9.0, spin],
-        };
+        let state = |qpos, spin| State { qpos, qvel: [9.0, spin] };
         assert_relative_eq!(reward(&state([-2.0, 0.0], 0.0), 0.0), 0.55, max_relative = 1e-14);
         assert_relative_eq!(reward(&state([0.0, 0.0], 5.0), 0.0), 0.55, max_relative = 1e-14);
-        assert_relative_eq!(
-            reward(&state([0.0, PI / 3.0], 0.0), 0.0),
-            0.75,
-            max_relative = 1e-14
-        );
+        assert_relative_eq!(reward(&state([0.0, PI / 3.0], 0.0), 0.0), 0.75, max_relative = 1e-14);
         assert_abs_diff_eq!(reward(&state([0.0, PI], 0.0), 0.0), 0.0);
     }
 
@@ -303,12 +274,7 @@ mod tests {
             // A chosen start begins a full episode, too, even within another.
             cartpole.reset(5).unwrap();
             cartpole.step(&[0.0]).unwrap();
-            cartpole
-                .reset_to(State {
-                    qpos: [0.0; 2],
-                    qvel: [0.0; 2],
-                })
-                .unwrap();
+            cartpole.reset_to(State { qpos: [0.0; 2], qvel: [0.0; 2] }).unwrap();
             assert!((1..1000).all(|_| !cartpole.step(&[0.0]).unwrap().truncated));
             assert!(cartpole.step(&[0.0]).unwrap().truncated);
         }
@@ -348,28 +314,16 @@ mod tests {
         let mut cartpole = Cartpole::balance();
         cartpole.reset(0).unwrap();
         cartpole.step(&[0.3]).unwrap();
-        assert_refused(
-            &mut cartpole,
-            |cartpole| cartpole.step(&[]),
-            "the action has 0 values, accepted: 1",
-        );
+        assert_refused(&mut cartpole, |cartpole| cartpole.step(&[]), "the action has 0 values, accepted: 1");
         assert_refused(
             &mut cartpole,
             |cartpole| cartpole.step(&[0.0, 0.0]),
             "the action has 2 values, accepted: 1",
         );
-        for (action, name) in [
-            (f32::NAN, "NaN"),
-            (f32::INFINITY, "inf"),
-            (f32::NEG_INFINITY, "-inf"),
-        ] {
+        for (action, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
             let message = format!("the action is {name} at index 0, accepted: finite numbers");
             assert_refused(&mut cartpole, |cartpole| cartpole.step(&[action]), &message);
-            assert_refused(
-                &mut cartpole,
-                |cartpole| cartpole.step_f64(action.into()),
-                &message,
-            );
+            assert_refused(&mut cartpole, |cartpole| cartpole.step_f64(action.into()), &message);
         }
     }
 
@@ -379,19 +333,13 @@ mod tests {
         cartpole.reset(0).unwrap();
         for (value, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (-2e10, "-20000000000")] {
             for index in 0..2 {
-                let mut state = State {
-                    qpos: [0.0; 2],
-                    qvel: [0.0; 2],
-                };
+                let mut state = State { qpos: [0.0; 2], qvel: [0.0; 2] };
                 state.qpos[index] = value;
                 let accepted = "accepted: finite numbers of magnitude 1e10 at most";
                 let message = format!("qpos is {name} at index {index}, {accepted}");
                 assert_refused(&mut cartpole, |cartpole| cartpole.reset_to(state), &message);
 
-                let mut state = State {
-                    qpos: [0.0; 2],
-                    qvel: [0.0; 2],
-                };
+                let mut state = State { qpos: [0.0; 2], qvel: [0.0; 2] };
                 state.qvel[index] = value;
                 let message = format!("qvel is {name} at index {index}, {accepted}");
                 assert_refused(&mut cartpole, |cartpole| cartpole.reset_to(state), &message);
@@ -402,12 +350,7 @@ mod tests {
     #[test]
     fn a_diverging_simulation_is_an_error() {
         let mut cartpole = Cartpole::balance();
-        cartpole
-            .reset_to(State {
-                qpos: [0.0, 1.0],
-                qvel: [0.0, 1e10],
-            })
-            .unwrap();
+        cartpole.reset_to(State { qpos: [0.0, 1.0], qvel: [0.0, 1e10] }).unwrap();
         assert_refused(
             &mut cartpole,
             |cartpole| cartpole.step(&[0.0]),
@@ -462,9 +405,7 @@ mod tests {
             survive(&mut cartpole, |_, state| state.qvel[0].signum() as f32);
             cartpole.reset(1).unwrap();
             // The push that turns the pole ever faster: against the reaction of the cart.
-            survive(&mut cartpole, |_, state| {
-                -(state.qpos[1].cos() * state.qvel[1]).signum() as f32
-            });
+            survive(&mut cartpole, |_, state| -(state.qpos[1].cos() * state.qvel[1]).signum() as f32);
         }
     }
 }

@@ -66,11 +66,7 @@ struct Inertia {
 
 impl Inertia {
     const fn new(cos: f64) -> Self {
-        Self {
-            slide: CART_MASS + POLE_MASS,
-            coupling: POLE_MASS * POLE_CENTRE * cos,
-            hinge: HINGE_INERTIA,
-        }
+        Self { slide: CART_MASS + POLE_MASS, coupling: POLE_MASS * POLE_CENTRE * cos, hinge: HINGE_INERTIA }
     }
 
     /// At least `slide * hinge - (POLE_MASS * POLE_CENTRE)^2`, so never near 0.
@@ -119,14 +115,8 @@ mod tests {
     fn rate(quantity: impl Fn(&State) -> f64, state: &State, acceleration: [f64; 2]) -> f64 {
         let at = |time: f64| {
             quantity(&State {
-                qpos: [
-                    state.qpos[0] + time * state.qvel[0],
-                    state.qpos[1] + time * state.qvel[1],
-                ],
-                qvel: [
-                    state.qvel[0] + time * acceleration[0],
-                    state.qvel[1] + time * acceleration[1],
-                ],
+                qpos: [state.qpos[0] + time * state.qvel[0], state.qpos[1] + time * state.qvel[1]],
+                qvel: [state.qvel[0] + time * acceleration[0], state.qvel[1] + time * acceleration[1]],
             })
         };
         (at(1e-6) - at(-1e-6)) / 2e-6
@@ -175,10 +165,7 @@ mod tests {
 
     #[test]
     fn a_free_swing_keeps_its_energy_up_to_the_damping() {
-        let mut state = State {
-            qpos: [0.0, 2.0],
-            qvel: [0.0, 0.0],
-        };
+        let mut state = State { qpos: [0.0, 2.0], qvel: [0.0, 0.0] };
         let start = energy(&state);
         let mut lost = 0.0;
         for _ in 0..1000 {
@@ -187,10 +174,7 @@ mod tests {
                 lost += 0.5 * 0.01 * (5e-4 * end.qvel[0].powi(2) + 2e-6 * end.qvel[1].powi(2));
             }
             state = next;
-            assert!(
-                state.qpos[0].abs() < 1.8,
-                "this swing is to stay off the rail's ends"
-            );
+            assert!(state.qpos[0].abs() < 1.8, "this swing is to stay off the rail's ends");
         }
         assert!(lost > 1e-5, "the pole is to swing");
         assert_abs_diff_eq!(energy(&state), start - lost, epsilon = 1e-6);
@@ -199,10 +183,7 @@ mod tests {
     #[test]
     fn a_hanging_pole_swings_with_its_period() {
         // Small swings of a pole on a free cart: omega^2 = M11 m g l / det M, undisturbed by the tiny damping.
-        let mut state = State {
-            qpos: [0.0, std::f64::consts::PI + 1e-4],
-            qvel: [0.0, 0.0],
-        };
+        let mut state = State { qpos: [0.0, std::f64::consts::PI + 1e-4], qvel: [0.0, 0.0] };
         let hinge: f64 = 0.009424592767295598 + 0.1 * 0.25;
         let omega = (1.1 * 0.1 * 9.81 * 0.5 / (1.1 * hinge - 0.05 * 0.05)).sqrt();
         let mut crossings = Vec::new();
@@ -222,10 +203,7 @@ mod tests {
     #[test]
     fn the_rail_stops_the_cart_and_gives_it_no_energy() {
         for side in [-1.0, 1.0] {
-            let mut state = State {
-                qpos: [1.7 * side, 3.0],
-                qvel: [2.0 * side, 0.0],
-            };
+            let mut state = State { qpos: [1.7 * side, 3.0], qvel: [2.0 * side, 0.0] };
             let start = energy(&state);
             let mut furthest = 0.0f64;
             for _ in 0..200 {
@@ -233,10 +211,7 @@ mod tests {
                 furthest = furthest.max(side * state.qpos[0]);
             }
             assert!((1.8..2.0).contains(&furthest), "the cart went to {furthest}");
-            assert!(
-                side * state.qpos[0] < 1.8,
-                "the end pushes the cart back to the rail"
-            );
+            assert!(side * state.qpos[0] < 1.8, "the end pushes the cart back to the rail");
             assert!(energy(&state) < start);
         }
     }
@@ -245,10 +220,7 @@ mod tests {
     fn the_rail_pushes_but_never_pulls() {
         for side in [-1.0, 1.0] {
             let inward_force = |velocity: f64| {
-                let state = State {
-                    qpos: [1.81 * side, 0.5],
-                    qvel: [-velocity * side, 1.0],
-                };
+                let state = State { qpos: [1.81 * side, 0.5], qvel: [-velocity * side, 1.0] };
                 -side * (rate(momentum, &state, acceleration(&state, 0.0)) + 5e-4 * state.qvel[0])
             };
             assert!(inward_force(0.0) > 1.0);
@@ -259,10 +231,7 @@ mod tests {
 
     #[test]
     fn the_rail_holds_against_the_full_push() {
-        let mut state = State {
-            qpos: [0.0, std::f64::consts::PI],
-            qvel: [0.0, 0.0],
-        };
+        let mut state = State { qpos: [0.0, std::f64::consts::PI], qvel: [0.0, 0.0] };
         for _ in 0..1000 {
             state = step(&state, 1.0);
             assert!(state.qpos[0] < 2.1, "{state:?}");
