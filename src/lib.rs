@@ -1,6 +1,6 @@
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
-//! x
 
 mod agent;
 mod config;
@@ -14,13 +14,14 @@ mod gaussian;
 mod memory;
 mod metrics;
 mod mstep;
-
 pub mod networks;
 pub mod observers;
 mod replay;
 mod rng;
 pub mod targets;
 mod trainer;
+
+pub use burn::tensor::Device;
 
 pub use agent::{Action, Batch, MpoAgent};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};

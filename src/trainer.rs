@@ -76,7 +76,8 @@ impl TrainerConfig {
 }
 
 /// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// All environment steps were made.
     Steps,
@@ -251,7 +252,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 latest
             }
         };
-        self.notify(&[Event::Finished(reason)])?;
+        self.notify(&[Event::Finished { reason }])?;
         Ok(Summary {
             reason,
             evaluation,
@@ -339,6 +340,11 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         };
         let mut stop = false;
         for event in events {
+            match event {
+                Event::Step => {}
+                Event::Evaluation(_) | Event::Finished { .. } => tracing::info!(steps = self.steps, ?event),
+                _ => tracing::debug!(steps = self.steps, ?event),
+            }
             for observer in &mut self.observers {
                 stop |= observer.notify(event, &progress)?.is_break();
             }

@@ -16,8 +16,8 @@ pub struct NetworkConfig {
     pub hidden: Vec<usize>,
     /// The function after each hidden layer.
     pub activation: Activation,
-    /// Whether the first hidden layer is normalised (LayerNorm) and squashed by tanh in place of the activation, as in
-    /// Acme. It keeps the critic from running away early on and costs little: leave it on.
+    /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from running away
+    /// early on: leave it on.
     pub layer_norm: bool,
 }
 
@@ -70,8 +70,7 @@ pub(crate) struct Hidden {
 impl Hidden {
     pub(crate) fn new(config: &NetworkConfig, device: &Device, rng: &mut Rng) -> Self {
         let pairs = config.hidden.iter().zip(&config.hidden[1..]);
-        let all = std::env::var("ZZ_LN2").is_ok();
-        let normalised = config.hidden.iter().filter(|_| config.layer_norm).take(if all { 9 } else { 1 });
+        let normalised = config.hidden.iter().filter(|_| config.layer_norm);
         Self {
             norms: normalised.map(|&size| LayerNormConfig::new(size).init(device)).collect(),
             layers: pairs.map(|(&inputs, &outputs)| linear(inputs, outputs, 1.0, device, rng)).collect(),
@@ -90,9 +89,6 @@ impl Hidden {
 
     fn activate(&self, layer: usize, x: Tensor<2>) -> Tensor<2> {
         match self.norms.get(layer) {
-            Some(norm) if std::env::var("ZZ_TANH").is_ok() && layer == 0 => {
-                Activation::Tanh.forward(norm.forward(x))
-            }
             Some(norm) => self.activation.forward(norm.forward(x)),
             None => self.activation.forward(x),
         }

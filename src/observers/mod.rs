@@ -1,5 +1,6 @@
 //! Whoever wants to know how the training goes: [`Observer`], and the observers the library brings.
 
+mod json_lines;
 mod tables;
 
 #[cfg(feature = "plot")]
@@ -16,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::replay::ReplayBuffer;
 use crate::trainer::StopReason;
 
+pub use json_lines::JsonLines;
 #[cfg(feature = "plot")]
 pub use learning_curve::LearningCurve;
 #[cfg(feature = "progress")]
@@ -65,7 +67,8 @@ pub struct Progress<'a> {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
     /// A step was made in the environment, with the updates due after it.
@@ -83,7 +86,10 @@ pub enum Event {
     /// The policy was evaluated.
     Evaluation(Evaluation),
     /// The run ended.
-    Finished(StopReason),
+    Finished {
+        /// Why.
+        reason: StopReason,
+    },
 }
 
 /// Hears of every event of a run, and may stop it.

@@ -39,7 +39,7 @@ impl Observer for ProgressBar {
                 );
                 bar.set_message(self.evaluation.clone());
             }
-            Event::Finished(_) => bar.finish(),
+            Event::Finished { .. } => bar.finish(),
             Event::Episode { .. } | Event::Metrics(_) => {}
         }
         Ok(ControlFlow::Continue(()))

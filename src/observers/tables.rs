@@ -90,24 +90,12 @@ impl MetricsTable {
 }
 
 #[derive(Serialize)]
-struct MetricsRow {
+struct ProgressRow {
     env_steps: u64,
     updates: u64,
     iterations: u64,
     replay_mean_return: Option<f64>,
     replay_mean_reward: Option<f64>,
-    critic_loss: f64,
-    temperature: f64,
-    dual: f64,
-    kl: f64,
-    gap: f64,
-    interior: f64,
-    penalty_temperature: f64,
-    kl_mean: f64,
-    kl_covariance: f64,
-    multiplier_mean: f64,
-    multiplier_covariance: f64,
-    standard_deviation: f64,
 }
 
 impl Observer for MetricsTable {
@@ -115,24 +103,13 @@ impl Observer for MetricsTable {
         let Event::Metrics(metrics) = event else {
             return Ok(ControlFlow::Continue(()));
         };
-        self.0.write(MetricsRow {
+        let row = ProgressRow {
             env_steps: progress.environment_steps,
             updates: progress.updates,
             iterations: progress.iterations,
             replay_mean_return: progress.replay.mean_return(),
             replay_mean_reward: progress.replay.mean_reward(),
-            critic_loss: metrics.critic_loss,
-            temperature: metrics.temperature,
-            dual: metrics.dual,
-            kl: metrics.kl,
-            gap: metrics.gap,
-            interior: metrics.interior,
-            penalty_temperature: metrics.penalty_temperature,
-            kl_mean: metrics.kl_mean,
-            kl_covariance: metrics.kl_covariance,
-            multiplier_mean: metrics.multiplier_mean,
-            multiplier_covariance: metrics.multiplier_covariance,
-            standard_deviation: metrics.standard_deviation,
-        })
+        };
+        self.0.write((row, metrics))
     }
 }
