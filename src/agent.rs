@@ -2,15 +2,16 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
-use crate::error::{Result, check, check_finite, check_shape, check_size};
+use crate::error::{Result, check, check_finite, check_size};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::MStep;
 use crate::networks::{Actor, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
-use crate::replay::{ReplayBuffer, Sequences, Transitions};
+use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
 
@@ -53,15 +54,6 @@ pub struct Action {
     pub action: Vec<f32>,
     /// Its log-probability, which the replay keeps.
     pub log_probability: f32,
-}
-
-/// What an agent learns from in one update.
-#[derive(Debug, Clone)]
-pub enum Batch {
-    /// For TD(0) and n-step targets.
-    Transitions(Transitions),
-    /// For Retrace.
-    Sequences(Sequences),
 }
 
 impl MpoAgent {
@@ -191,7 +183,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
     /// then stay as they were.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        let Rows { observations, actions, next_observations } = self.rows(batch)?;
+        let Rows { observations, actions, next_observations } =
+            batch.rows(self.actor.observation_size(), self.actor.action_size())?;
 
         // Policy evaluation: what the values of the actions taken should be.
         let next = self.sample_states(next_observations);
@@ -239,52 +232,6 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         }
         let constraint = self.config.e_step.epsilon;
         Ok(Metrics::read(critic_loss, &solution.dual, constraint, penalty, report, &states.policy))
-    }
-
-    /// The states, actions and next states of a batch, one a row, once it is sure that all its shapes fit.
-    fn rows(&self, batch: &Batch) -> Result<Rows> {
-        let (observation, n) = (self.actor.observation_size(), self.actor.action_size());
-        match batch {
-            Batch::Transitions(batch) => {
-                let [count, _] = batch.observations.dims();
-                check_shape("batch.observations", &batch.observations.dims(), &[count, observation])?;
-                check_shape("batch.actions", &batch.actions.dims(), &[count, n])?;
-                check_shape("batch.rewards", &batch.rewards.dims(), &[count])?;
-                check_shape("batch.discounts", &batch.discounts.dims(), &[count])?;
-                check_shape(
-                    "batch.next_observations",
-                    &batch.next_observations.dims(),
-                    &[count, observation],
-                )?;
-                Ok(Rows {
-                    observations: batch.observations.clone(),
-                    actions: batch.actions.clone(),
-                    next_observations: batch.next_observations.clone(),
-                })
-            }
-            Batch::Sequences(batch) => {
-                let [count, steps] = batch.rewards.dims();
-                check_shape("batch.rewards", &batch.rewards.dims(), &[count, steps])?;
-                check_shape(
-                    "batch.observations",
-                    &batch.observations.dims(),
-                    &[count, steps + 1, observation],
-                )?;
-                check_shape("batch.actions", &batch.actions.dims(), &[count, steps, n])?;
-                check_shape("batch.discounts", &batch.discounts.dims(), &[count, steps])?;
-                check_shape("batch.log_probabilities", &batch.log_probabilities.dims(), &[count, steps])?;
-                let rows = |from: usize| {
-                    let part =
-                        batch.observations.clone().slice([0..count, from..from + steps, 0..observation]);
-                    part.reshape([count * steps, observation])
-                };
-                Ok(Rows {
-                    observations: rows(0),
-                    actions: batch.actions.clone().reshape([count * steps, n]),
-                    next_observations: rows(1),
-                })
-            }
-        }
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
@@ -338,16 +285,6 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
         SampledStates { observations, policy, actions, values }
     }
-}
-
-/// What a batch says of single steps.
-struct Rows {
-    /// `[rows, observation]`
-    observations: Tensor<2>,
-    /// `[rows, action]`
-    actions: Tensor<2>,
-    /// `[rows, observation]`
-    next_observations: Tensor<2>,
 }
 
 /// States with actions of the target policy and their values under the target critic.

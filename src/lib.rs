@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 mod agent;
+mod batch;
 mod config;
 pub mod dual;
 mod environment;
@@ -23,7 +24,8 @@ mod trainer;
 
 pub use burn::tensor::Device;
 
-pub use agent::{Action, Batch, MpoAgent};
+pub use agent::{Action, MpoAgent};
+pub use batch::{Batch, Sequences, Transitions};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
@@ -36,6 +38,6 @@ pub use mstep::{
 };
 pub use networks::{Actor, Critic, GaussianActor, QNetwork};
 pub use observers::{Evaluation, Event, Observer, Progress};
-pub use replay::{Experience, ReplayBuffer, Sequences, Transitions};
+pub use replay::{Experience, ReplayBuffer};
 pub use rng::{Rng, Stream};
 pub use trainer::{StopReason, Summary, Trainer, TrainerConfig};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::batch::{Sequences, Transitions};
 use crate::error::{Error, Result, check, check_finite, check_size};
 use crate::rng::Rng;
 
@@ -22,36 +23,6 @@ pub struct Experience<'a> {
     pub terminated: bool,
     /// The episode was cut off: the next observation's value still counts.
     pub truncated: bool,
-}
-
-/// A batch of transitions over up to n steps, on a device.
-#[derive(Debug, Clone)]
-pub struct Transitions {
-    /// s_t, `[batch, observation]`.
-    pub observations: Tensor<2>,
-    /// a_t, `[batch, action]`.
-    pub actions: Tensor<2>,
-    /// Σ_k γᵏ r_{t+k} over the steps up to the next observation, `[batch]`.
-    pub rewards: Tensor<1>,
-    /// γᵏ for the k steps up to the next observation, 0 where the task ended on the way, `[batch]`.
-    pub discounts: Tensor<1>,
-    /// The observation n steps on, or the episode's last where that comes first, `[batch, observation]`.
-    pub next_observations: Tensor<2>,
-}
-
-/// A batch of sequences of consecutive steps of one episode each, on a device.
-#[derive(Debug, Clone)]
-pub struct Sequences {
-    /// s_t to s_{t+N}, `[batch, steps + 1, observation]`.
-    pub observations: Tensor<3>,
-    /// `[batch, steps, action]`.
-    pub actions: Tensor<3>,
-    /// `[batch, steps]`.
-    pub rewards: Tensor<2>,
-    /// γ (1 - terminated), `[batch, steps]`.
-    pub discounts: Tensor<2>,
-    /// log b(a|s) of the behaviour policy, `[batch, steps]`.
-    pub log_probabilities: Tensor<2>,
 }
 
 /// What leaves a stored observation.

@@ -257,7 +257,7 @@ fn golden_acme_e_step() {
     println!("{comparison:?}");
 }
 
-/// The E-step with Acme's solver for the temperature. It takes the values in single precision.
+/// The E-step with Acme's solver for the temperature. It gives the weights in single precision.
 #[test]
 fn golden_acme_gradient_step() {
     let file: Cases<MpoCase> = read("acme_mpo_loss.json");

@@ -1,0 +1,341 @@
+//! The agent: repeatable runs, what termination and truncation mean for the values, networks of one's own, and what
+//! each setting does.
+
+mod common {
+    pub mod agents;
+    pub mod networks;
+    pub mod tensors;
+}
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use common::agents::{agent, quick, random_replay, rng, small, train};
+use common::networks::{LinearActor, Parabola};
+use common::tensors::numbers;
+use mpo::networks::{Covariance, GaussianActor, QNetwork};
+use mpo::targets::CriticLoss;
+use mpo::{
+    Action, Actor, Batch, Critic, EStepConfig, Experience, ImproveAt, Metrics, MpoAgent, MpoConfig,
+    PolicyEvaluation, ReplayBuffer, Scale, TemperatureSolver, TrainerConfig, Transitions,
+};
+use proptest::prelude::*;
+
+/// Episodes of one step from the observation [1] back to it, with actions all over [-1, 1].
+fn one_step_replay(reward: fn(f32) -> f32, terminated: bool) -> ReplayBuffer {
+    let mut rng = rng(5);
+    let mut replay = ReplayBuffer::new(1000, 1, 1).unwrap();
+    for _ in 0..500 {
+        let action = rng.uniform(-1.0, 1.0) as f32;
+        let step = Experience {
+            action: &[action],
+            log_probability: -std::f32::consts::LN_2,
+            reward: reward(action),
+            next_observation: &[1.0],
+            terminated,
+            truncated: !terminated,
+        };
+        replay.begin_episode(&[1.0]).unwrap();
+        replay.push(step).unwrap();
+    }
+    replay
+}
+
+/// Q(1, a).
+fn value<A: Actor, C: Critic>(agent: &MpoAgent<A, C>, action: f32) -> f32 {
+    let device = Device::flex();
+    let [observation, action] = [1.0, action].map(|number| Tensor::from_floats([[number]], &device));
+    numbers(&agent.critic().valid().values(observation, action))[0]
+}
+
+const EVALUATIONS: [PolicyEvaluation; 3] = [
+    PolicyEvaluation::NStep { steps: 1 },
+    PolicyEvaluation::NStep { steps: 4 },
+    PolicyEvaluation::Retrace { steps: 4, lambda: 0.9 },
+];
+
+/// An agent that acts and learns for 30 updates; all it does.
+fn run(config: &MpoConfig, seed: u64) -> Vec<(Action, Vec<u32>, Metrics)> {
+    let replay = random_replay(20, 20, 3, 2);
+    let mut agent = agent(config, 3, 2, seed);
+    let mut rng = rng(3);
+    let mut update = || {
+        let batch = agent.sample(&replay, &mut rng)?;
+        let metrics = agent.update(&batch)?;
+        let mean = agent.mean_action(&[0.3, -0.2, 0.9])?;
+        Ok((agent.act(&[0.1, 0.2, -0.3])?, mean.iter().map(|a| a.to_bits()).collect(), metrics))
+    };
+    (0..30).map(|_| update()).collect::<mpo::Result<_>>().unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    for preset in [MpoConfig::default(), MpoConfig::paper()] {
+        for evaluation in EVALUATIONS {
+            let config = MpoConfig { evaluation, ..small(preset.clone()) };
+            let first = run(&config, 1);
+            assert_eq!(first, run(&config, 1));
+            let other = run(&config, 2);
+            assert!(first.iter().zip(&other).all(|(one, other)| one.0 != other.0 && one.2 != other.2));
+            assert_ne!(first[0].1, first[29].1, "the policy stays as it is");
+        }
+    }
+}
+
+#[test]
+fn a_clone_goes_on_the_same() {
+    let replay = random_replay(20, 20, 3, 2);
+    let mut agent = agent(&small(MpoConfig::default()), 3, 2, 1);
+    train(&mut agent, &replay, 5);
+    let mut clone = agent.clone();
+    assert_eq!(train(&mut agent, &replay, 5), train(&mut clone, &replay, 5));
+    assert_eq!(agent.act(&[0.0; 3]).unwrap(), clone.act(&[0.0; 3]).unwrap());
+    // Each has its own state from here on.
+    train(&mut agent, &replay, 1);
+    assert_ne!(agent.mean_action(&[0.5; 3]).unwrap(), clone.mean_action(&[0.5; 3]).unwrap());
+    assert_eq!((agent.updates(), clone.updates()), (11, 10));
+}
+
+/// The best action is 0.5 and worth 1; were the end of the episode overlooked, it would be worth 1 / (1 - γ) = 100.
+#[test]
+fn learns_a_task_that_terminates() {
+    let replay = one_step_replay(|action| 1.0 - (action - 0.5).powi(2), true);
+    for evaluation in [EVALUATIONS[0], EVALUATIONS[1], PolicyEvaluation::Retrace { steps: 1, lambda: 1.0 }] {
+        for improve_at in [ImproveAt::States, ImproveAt::NextStates] {
+            let config = MpoConfig { evaluation, improve_at, ..quick() };
+            let mut agent = agent(&config, 1, 1, 2);
+            train(&mut agent, &replay, 500);
+            let action = agent.mean_action(&[1.0]).unwrap()[0];
+            println!("{evaluation:?}, {improve_at:?}: {action}");
+            assert!((action - 0.5).abs() < 0.1, "{evaluation:?}, {improve_at:?}: {action}");
+            for action in [0.5, 0.0, -0.5] {
+                let (value, expected) = (value(&agent, action), 1.0 - (action - 0.5).powi(2));
+                assert!((value - expected).abs() < 0.1, "{evaluation:?}: Q(1, {action}) = {value}");
+            }
+        }
+    }
+}
+
+/// Reward 1 at every step, γ = 0.9: worth 10 where episodes are cut off, 1 where they end.
+#[test]
+fn bootstraps_after_truncation_alone() {
+    for evaluation in
+        [PolicyEvaluation::NStep { steps: 3 }, PolicyEvaluation::Retrace { steps: 1, lambda: 1.0 }]
+    {
+        let learnt = |terminated, target_period| {
+            let config = MpoConfig { discount: 0.9, evaluation, target_period, ..quick() };
+            let mut agent = agent(&config, 1, 1, 3);
+            train(&mut agent, &one_step_replay(|_| 1.0, terminated), 600);
+            value(&agent, 0.2)
+        };
+        let (truncated, terminated) = (learnt(false, 10), learnt(true, 10));
+        assert!((8.0..10.5).contains(&truncated), "{evaluation:?}, truncated: {truncated}");
+        assert!((terminated - 1.0).abs() < 0.1, "{evaluation:?}, terminated: {terminated}");
+        // What is bootstrapped is the target critic, which never changes here.
+        let fixed = learnt(false, 1_000_000);
+        assert!((0.3..2.0).contains(&fixed), "{evaluation:?}, with the first target for good: {fixed}");
+    }
+}
+
+#[test]
+fn learns_with_networks_of_ones_own() {
+    let (actor, critic) = (LinearActor::new([[-0.3]], 0.5), Parabola::new([[0.0]], 1.0));
+    let config = MpoConfig { target_period: 5, ..quick() };
+    let mut agent = MpoAgent::with_networks(config, actor, critic, &Device::flex(), 4).unwrap();
+    assert_eq!(agent.mean_action(&[1.0]).unwrap(), [-0.3]);
+    train(&mut agent, &one_step_replay(|action| 1.0 - (action - 0.5).powi(2), true), 400);
+    let centre = numbers(&agent.critic().centre.val())[0];
+    assert!((centre - 0.5).abs() < 0.05, "{centre}");
+    let action = agent.mean_action(&[1.0]).unwrap()[0];
+    assert!((action - 0.5).abs() < 0.1, "{action}");
+    assert!((value(&agent, 0.5) - 1.0).abs() < 0.05, "{}", value(&agent, 0.5));
+}
+
+/// Four steps from the state [1, 0] to the state [0, 1].
+fn from_one_state_to_another() -> Batch {
+    let device = Device::flex();
+    Batch::Transitions(Transitions {
+        observations: Tensor::from_floats([[1.0, 0.0]; 4], &device),
+        actions: Tensor::from_floats([[0.1], [-0.2], [0.3], [-0.4]], &device),
+        rewards: Tensor::zeros([4], &device),
+        discounts: Tensor::full([4], 0.9, &device),
+        next_observations: Tensor::from_floats([[0.0, 1.0]; 4], &device),
+    })
+}
+
+fn table_agent(config: MpoConfig, mean: f32, curvature: f64) -> MpoAgent<LinearActor, Parabola> {
+    let (actor, critic) =
+        (LinearActor::new([[mean], [mean]], 0.5), Parabola::new([[0.5], [-0.5]], curvature));
+    MpoAgent::with_networks(config, actor, critic, &Device::flex(), 1).unwrap()
+}
+
+#[test]
+fn improves_at_the_states_asked_for() {
+    for (improve_at, moved, direction) in [(ImproveAt::States, 0, 1.0), (ImproveAt::NextStates, 1, -1.0)] {
+        let mut agent = table_agent(MpoConfig { improve_at, ..quick() }, 0.0, 1.0);
+        for _ in 0..5 {
+            agent.update(&from_one_state_to_another()).unwrap();
+        }
+        let means = [[1.0, 0.0], [0.0, 1.0]].map(|state| agent.mean_action(&state).unwrap()[0]);
+        assert!(means[moved] * direction > 0.01, "{improve_at:?}: {means:?}");
+        assert_eq!(means[1 - moved], 0.0, "{improve_at:?} moves the other state");
+    }
+}
+
+/// Where all actions are worth the same, only the penalty says which way to go: back to where actions have effect.
+#[test]
+fn the_penalty_pulls_actions_inside() {
+    let penalty = Some(EStepConfig { epsilon: 0.1, ..EStepConfig::default() });
+    let learn = |action_penalty| {
+        let mut agent = table_agent(MpoConfig { action_penalty, ..quick() }, 2.0, 0.0);
+        let metrics = agent.update(&from_one_state_to_another()).unwrap();
+        for _ in 0..20 {
+            agent.update(&from_one_state_to_another()).unwrap();
+        }
+        (metrics, agent.mean_action(&[0.0, 1.0]).unwrap()[0])
+    };
+    let (metrics, mean) = learn(penalty);
+    assert!(metrics.penalty_temperature > 0.0);
+    assert!(mean < 1.95, "{mean}");
+    let (metrics, mean) = learn(None);
+    assert_eq!(metrics.penalty_temperature, 0.0);
+    assert!((mean - 2.0).abs() < 0.1, "{mean}");
+}
+
+/// After each copy the policy is its own target: no KL divergence between the two then, and only then.
+#[test]
+fn copies_the_targets_every_period() {
+    let replay = random_replay(20, 20, 3, 2);
+    for preset in [MpoConfig::default(), MpoConfig::paper()] {
+        let mut config = MpoConfig { target_period: 4, ..small(preset) };
+        config.m_step.iterations = 1;
+        let mut agent = agent(&config, 3, 2, 1);
+        for update in 0..14 {
+            assert_eq!(agent.iterations(), update / 4);
+            assert_eq!(agent.updates(), update);
+            let metrics = train(&mut agent, &replay, 1)[0];
+            println!("{update} {:e} {:e}", metrics.kl_mean, metrics.kl_covariance);
+            assert_eq!(metrics.kl_mean < 1e-9, update % 4 == 0, "update {update}: {metrics:?}");
+        }
+    }
+}
+
+#[test]
+fn metrics_report_the_constraint() {
+    let replay = random_replay(20, 20, 3, 2);
+    for preset in [MpoConfig::default(), MpoConfig::paper()] {
+        let mut agent = agent(&small(preset), 3, 2, 1);
+        for metrics in train(&mut agent, &replay, 40) {
+            assert!(metrics.kl <= 1.0 + 1e-6 && metrics.kl > 0.999, "{metrics:?}");
+            assert_eq!(metrics.interior, 1.0, "{metrics:?}");
+            assert!(metrics.temperature > 0.0 && metrics.gap >= 0.0, "{metrics:?}");
+            assert!(metrics.gap <= 1e-6 * metrics.temperature, "{metrics:?}");
+            assert!(metrics.critic_loss > 0.0 && metrics.multiplier_mean >= 0.0, "{metrics:?}");
+        }
+    }
+    // As many nats as 20 samples do not have: all weight on the best action, no interior optimum.
+    let mut config = small(MpoConfig::default());
+    config.e_step.epsilon = 4.0;
+    for metrics in train(&mut agent(&config, 3, 2, 1), &replay, 3) {
+        assert_eq!((metrics.interior, metrics.temperature), (0.0, 0.0));
+        assert!((metrics.kl - 20_f64.ln() / 4.0).abs() < 1e-3, "{metrics:?}");
+    }
+    // All actions worth the same.
+    let metrics = table_agent(quick(), 0.0, 0.0).update(&from_one_state_to_another()).unwrap();
+    assert_eq!((metrics.interior, metrics.temperature, metrics.dual), (0.0, 0.0, 0.0));
+    assert!(metrics.kl >= 0.0, "no KL divergence is negative: {metrics:?}");
+}
+
+/// The standard deviation is the target policy's, and the critic's loss that of the batch, before the update.
+#[test]
+fn metrics_report_policy_and_loss() {
+    let mut agent = table_agent(quick(), 0.0, 0.0);
+    let Batch::Transitions(mut batch) = from_one_state_to_another() else { unreachable!() };
+    batch.rewards = batch.rewards + 3.0;
+    let metrics = agent.update(&Batch::Transitions(batch)).unwrap();
+    assert!((metrics.standard_deviation - 0.5).abs() < 1e-6, "{metrics:?}");
+    assert!((metrics.critic_loss - 4.5).abs() < 1e-6, "½ (0 - 3)²: {metrics:?}");
+}
+
+#[test]
+fn actions_have_the_probability_of_the_gaussian() {
+    for covariance in [Covariance::Diagonal, Covariance::Full] {
+        let mut config = small(MpoConfig::paper());
+        config.actor.covariance = covariance;
+        let mut agent = agent(&config, 3, 2, 6);
+        train(&mut agent, &random_replay(20, 20, 3, 2), 20);
+        let observation = [0.4, -1.0, 0.7];
+        let policy = agent.actor().valid().policy(Tensor::from_floats([observation], &Device::flex()));
+        let mean: Vec<f64> = numbers(&policy.mean).into_iter().map(f64::from).collect();
+        assert_eq!(agent.mean_action(&observation).unwrap(), numbers(&policy.mean));
+        let [a, b, c] = match &policy.scale {
+            Scale::Diagonal(deviation) => [numbers(deviation)[0], 0.0, numbers(deviation)[1]],
+            Scale::Cholesky(factor) => [numbers(factor)[0], numbers(factor)[2], numbers(factor)[3]],
+        }
+        .map(f64::from);
+        let (mut sum, mut squares) = ([0.0; 2], [0.0; 2]);
+        let count = 3000;
+        for _ in 0..count {
+            let Action { action, log_probability } = agent.act(&observation).unwrap();
+            // z = L⁻¹ (a - μ) by hand.
+            let x = f64::from(action[0]) - mean[0];
+            let first = x / a;
+            let second = (f64::from(action[1]) - mean[1] - b * first) / c;
+            let expected =
+                -0.5 * (first * first + second * second) - (a * c).ln() - (2.0 * std::f64::consts::PI).ln();
+            let error = (f64::from(log_probability) - expected).abs();
+            assert!(error < 1e-4, "{covariance:?}: {log_probability}, {expected}");
+            for (index, z) in [first, second].into_iter().enumerate() {
+                sum[index] += z / f64::from(count);
+                squares[index] += z * z / f64::from(count);
+            }
+        }
+        // Five standard deviations of either measure.
+        for index in 0..2 {
+            assert!(sum[index].abs() < 0.1 && (squares[index] - 1.0).abs() < 0.13, "{sum:?}, {squares:?}");
+        }
+    }
+}
+
+#[test]
+fn names_its_settings_and_networks() {
+    let config = small(MpoConfig::paper());
+    let agent: MpoAgent<GaussianActor, QNetwork> = agent(&config, 3, 2, 6);
+    assert_eq!(agent.config(), &config);
+    assert_eq!((agent.actor().observation_size(), agent.actor().action_size()), (3, 2));
+    assert_eq!((agent.updates(), agent.iterations()), (0, 0));
+}
+
+fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+}
+
+#[test]
+fn configs_survive_json() {
+    let mut other = MpoConfig::default();
+    other.evaluation = PolicyEvaluation::Retrace { steps: 8, lambda: 0.95 };
+    other.critic_loss = CriticLoss::Huber;
+    other.e_step.solver =
+        TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 / 3.0 };
+    for config in [MpoConfig::default(), MpoConfig::paper(), other] {
+        assert_eq!(through_json(&config), config);
+    }
+    let trainer =
+        TrainerConfig { stop_at_return: Some(0.1 + 0.2), seed: u64::MAX, ..TrainerConfig::default() };
+    assert_eq!(through_json(&TrainerConfig::default()), TrainerConfig::default());
+    assert_eq!(through_json(&trainer), trainer);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// To the last bit: a run from a stored setting is the same run.
+    #[test]
+    fn numbers_survive_json(discount in 0.0..1.0, epsilon in 1e-9..1.0, rate in 1e-6..1.0, seed: u64) {
+        let mut config = MpoConfig { discount, ..MpoConfig::default() };
+        config.m_step.epsilon_covariance = epsilon;
+        config.critic_optimizer.learning_rate = rate;
+        prop_assert_eq!(&through_json(&config), &config);
+        let trainer = TrainerConfig { updates_per_step: rate, seed, ..TrainerConfig::default() };
+        prop_assert_eq!(through_json(&trainer), trainer);
+    }
+}

@@ -1,0 +1,219 @@
+//! The replay as one would write it without a thought for speed: a list of episodes.
+//!
+//! Every observation is told from every other by its number, every action by the number of the observation it was taken
+//! at, so that whatever the replay samples can be looked up here.
+
+use mpo::{Experience, ReplayBuffer, Result};
+use proptest::prelude::*;
+
+pub const OBSERVATION_SIZE: usize = 2;
+pub const ACTION_SIZE: usize = 2;
+
+pub fn observation(number: usize) -> [f32; OBSERVATION_SIZE] {
+    [number as f32, -0.5 * number as f32]
+}
+
+pub fn action(number: usize) -> [f32; ACTION_SIZE] {
+    [number as f32 + 0.25, 3.0 * number as f32]
+}
+
+pub fn log_probability(number: usize) -> f32 {
+    -(number as f32) - 0.75
+}
+
+/// How an episode ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum End {
+    Terminated,
+    Truncated,
+    Both,
+    /// It is broken off by the next one's beginning.
+    Interrupted,
+}
+
+impl End {
+    pub fn terminated(self) -> bool {
+        matches!(self, Self::Terminated | Self::Both)
+    }
+
+    pub fn truncated(self) -> bool {
+        matches!(self, Self::Truncated | Self::Both)
+    }
+}
+
+/// What is to be stored: one reward a step, and the end.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub rewards: Vec<f32>,
+    pub end: End,
+}
+
+impl Script {
+    pub fn new(steps: usize, end: End) -> Self {
+        Self { rewards: (0..steps).map(|step| (step % 5) as f32 - 1.5).collect(), end }
+    }
+}
+
+/// Episodes of up to `longest` steps; rewards are multiples of 1/8, whose sums are exact.
+pub fn scripts(longest: usize) -> impl Strategy<Value = Vec<Script>> {
+    let end =
+        prop_oneof![Just(End::Terminated), Just(End::Truncated), Just(End::Both), Just(End::Interrupted),];
+    let rewards =
+        prop::collection::vec((-64_i16..64).prop_map(|reward| f32::from(reward) / 8.0), 0..=longest);
+    prop::collection::vec((rewards, end).prop_map(|(rewards, end)| Script { rewards, end }), 1..12)
+}
+
+/// A stored observation and the step that leaves it, if one does.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub number: usize,
+    pub step: Option<StepHeld>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct StepHeld {
+    pub reward: f32,
+    pub terminated: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Episode {
+    pub held: Vec<Held>,
+    pub sum: f64,
+    pub complete: bool,
+}
+
+impl Episode {
+    pub fn steps(&self) -> usize {
+        self.held.iter().filter(|held| held.step.is_some()).count()
+    }
+}
+
+/// The episodes that the replay has to hold.
+#[derive(Debug, Clone)]
+pub struct Model {
+    capacity: usize,
+    next: usize,
+    pub episodes: Vec<Episode>,
+}
+
+/// What a transition from some observation has to be.
+#[derive(Debug, PartialEq)]
+pub struct Expected {
+    pub reward: f64,
+    pub discount: f64,
+    pub next: usize,
+}
+
+impl Model {
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, next: 0, episodes: Vec::new() }
+    }
+
+    fn add(&mut self) -> usize {
+        let number = self.next;
+        self.next += 1;
+        if let Some(episode) = self.episodes.last_mut() {
+            episode.held.push(Held { number, step: None });
+        }
+        while self.episodes.iter().map(|episode| episode.held.len()).sum::<usize>() > self.capacity {
+            self.episodes[0].held.remove(0);
+            self.episodes.retain(|episode| !episode.held.is_empty());
+        }
+        number
+    }
+
+    /// Begins an episode here and in the replay.
+    pub fn begin(&mut self, replay: &mut ReplayBuffer) -> Result<()> {
+        self.episodes.push(Episode::default());
+        let number = self.add();
+        replay.begin_episode(&observation(number))
+    }
+
+    /// Adds a step here and to the replay.
+    pub fn push(&mut self, replay: &mut ReplayBuffer, reward: f32, end: Option<End>) -> Result<()> {
+        let terminated = end.is_some_and(End::terminated);
+        let truncated = end.is_some_and(End::truncated);
+        let episode = self.episodes.last_mut().unwrap();
+        let latest = episode.held.last_mut().unwrap();
+        let from = latest.number;
+        latest.step = Some(StepHeld { reward, terminated });
+        episode.sum += f64::from(reward);
+        episode.complete = terminated || truncated;
+        let number = self.add();
+        replay.push(Experience {
+            action: &action(from),
+            log_probability: log_probability(from),
+            reward,
+            next_observation: &observation(number),
+            terminated,
+            truncated,
+        })
+    }
+
+    /// Plays a whole episode, `check`ing after each step.
+    pub fn play(
+        &mut self,
+        replay: &mut ReplayBuffer,
+        script: &Script,
+        mut check: impl FnMut(&Self, &ReplayBuffer),
+    ) {
+        self.begin(replay).unwrap();
+        check(self, replay);
+        for (index, &reward) in script.rewards.iter().enumerate() {
+            let last = index + 1 == script.rewards.len();
+            self.push(replay, reward, last.then_some(script.end)).unwrap();
+            check(self, replay);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.episodes.iter().map(Episode::steps).sum()
+    }
+
+    pub fn mean_return(&self) -> Option<f64> {
+        let sums: Vec<f64> =
+            self.episodes.iter().filter(|episode| episode.complete).map(|episode| episode.sum).collect();
+        (!sums.is_empty()).then(|| sums.iter().sum::<f64>() / sums.len() as f64)
+    }
+
+    pub fn mean_reward(&self) -> Option<f64> {
+        let steps = self.episodes.iter().flat_map(|episode| &episode.held).filter_map(|held| held.step);
+        let rewards: Vec<f64> = steps.map(|step| f64::from(step.reward)).collect();
+        (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64)
+    }
+
+    /// The observations that `steps` steps of one episode follow.
+    pub fn starts(&self, steps: usize) -> Vec<usize> {
+        let follow = |episode: &Episode| {
+            let starts = (episode.steps() + 1).saturating_sub(steps);
+            episode.held[..starts].iter().map(|held| held.number).collect::<Vec<_>>()
+        };
+        self.episodes.iter().flat_map(follow).collect()
+    }
+
+    /// The most steps that one episode has left.
+    pub fn longest(&self) -> usize {
+        self.episodes.iter().map(Episode::steps).max().unwrap_or(0)
+    }
+
+    /// From the observation `number` on, as far as its episode goes.
+    pub fn from(&self, number: usize) -> &[Held] {
+        let held = self.episodes.iter().find_map(|episode| {
+            let index = episode.held.iter().position(|held| held.number == number)?;
+            Some(&episode.held[index..])
+        });
+        held.unwrap_or_else(|| panic!("observation {number} is not held"))
+    }
+
+    /// The transition over up to `steps` steps from observation `number`.
+    pub fn transition(&self, number: usize, steps: usize, discount: f64) -> Expected {
+        let rest = self.from(number);
+        let taken: Vec<StepHeld> = rest.iter().take(steps).map_while(|held| held.step).collect();
+        let powers = (0..).map(|power| discount.powi(power));
+        let reward = taken.iter().zip(powers).map(|(step, power)| power * f64::from(step.reward)).sum();
+        let terminated = taken.iter().any(|step| step.terminated);
+        let discount = if terminated { 0.0 } else { discount.powi(taken.len() as i32) };
+        Expected { reward, discount, next: rest[taken.len()].number }
+    }
+}

@@ -1,0 +1,401 @@
+//! The replay against an independent, naive model of it (`common/model.rs`).
+
+mod common {
+    pub mod model;
+    pub mod tensors;
+}
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor};
+use common::model::{
+    ACTION_SIZE, End, Model, OBSERVATION_SIZE, Script, action, log_probability, observation, scripts,
+};
+use common::tensors::numbers;
+use mpo::targets::{n_step_targets, td_targets};
+use mpo::{Error, Experience, ReplayBuffer, Rng, Sequences, Stream, Transitions};
+use proptest::prelude::*;
+
+fn replay(capacity: usize) -> ReplayBuffer {
+    ReplayBuffer::new(capacity, OBSERVATION_SIZE, ACTION_SIZE).unwrap()
+}
+
+fn rng(seed: u64) -> Rng {
+    Rng::stream(seed, Stream::Replay)
+}
+
+fn transitions(
+    replay: &ReplayBuffer,
+    count: usize,
+    steps: usize,
+    discount: f64,
+    seed: u64,
+) -> mpo::Result<Transitions> {
+    replay.sample_transitions(count, steps, discount, &mut rng(seed), &Device::flex())
+}
+
+fn sequences(
+    replay: &ReplayBuffer,
+    count: usize,
+    steps: usize,
+    discount: f64,
+    seed: u64,
+) -> mpo::Result<Sequences> {
+    replay.sample_sequences(count, steps, discount, &mut rng(seed), &Device::flex())
+}
+
+/// The numbers of the observations that transitions start from.
+fn starts_of(sample: &Transitions) -> Vec<usize> {
+    numbers(&sample.observations).chunks(OBSERVATION_SIZE).map(|row| row[0] as usize).collect()
+}
+
+/// The numbers of the observations that sequences start from.
+fn first_of(sample: &Sequences) -> Vec<usize> {
+    let [_, length, _] = sample.observations.dims();
+    numbers(&sample.observations).chunks(length * OBSERVATION_SIZE).map(|row| row[0] as usize).collect()
+}
+
+fn near(value: f32, expected: f64) -> bool {
+    (f64::from(value) - expected).abs() <= 1e-6 * (1.0 + expected.abs())
+}
+
+/// Both replays played to the end of `scripts`.
+fn played(capacity: usize, scripts: &[Script]) -> (Model, ReplayBuffer) {
+    let (mut model, mut replay) = (Model::new(capacity), replay(capacity));
+    for script in scripts {
+        model.play(&mut replay, script, |_, _| ());
+    }
+    (model, replay)
+}
+
+fn compare_measures(model: &Model, replay: &ReplayBuffer) {
+    assert_eq!(replay.len(), model.len());
+    assert_eq!(replay.is_empty(), model.len() == 0);
+    assert!(replay.len() < replay.capacity(), "T steps take T + 1 observations");
+    assert_eq!(replay.mean_return(), model.mean_return());
+    assert_eq!(replay.mean_reward(), model.mean_reward());
+}
+
+fn compare_transitions(model: &Model, replay: &ReplayBuffer, steps: usize, discount: f64, seed: u64) {
+    let count = 24;
+    let sample = match transitions(replay, count, steps, discount, seed) {
+        Ok(sample) => sample,
+        Err(Error::ReplayTooSmall { held: 0, needed: 1, .. }) => return assert_eq!(model.len(), 0),
+        Err(error) => panic!("{error}"),
+    };
+    let (rewards, discounts) = (numbers(&sample.rewards), numbers(&sample.discounts));
+    let (observations, actions) = (numbers(&sample.observations), numbers(&sample.actions));
+    let next = numbers(&sample.next_observations);
+    assert_eq!(sample.observations.dims(), [count, OBSERVATION_SIZE]);
+    assert_eq!(rewards.len(), count);
+    for (row, start) in starts_of(&sample).into_iter().enumerate() {
+        let expected = model.transition(start, steps, discount);
+        assert_eq!(observations[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(start));
+        assert_eq!(actions[row * ACTION_SIZE..][..ACTION_SIZE], action(start));
+        assert_eq!(next[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(expected.next), "{start}");
+        assert!(near(rewards[row], expected.reward), "{} from {start}: {expected:?}", rewards[row]);
+        assert!(near(discounts[row], expected.discount), "{} from {start}: {expected:?}", discounts[row]);
+    }
+}
+
+fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discount: f64, seed: u64) {
+    let count = 12;
+    let starts = model.starts(steps);
+    let sample = match sequences(replay, count, steps, discount, seed) {
+        Ok(sample) => sample,
+        Err(Error::ReplayTooSmall { held, needed, .. }) => {
+            assert_eq!((starts.len(), held, needed), (0, model.longest(), steps));
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(sample.observations.dims(), [count, steps + 1, OBSERVATION_SIZE]);
+    assert_eq!(sample.actions.dims(), [count, steps, ACTION_SIZE]);
+    let expect = |expected: Vec<f32>, tensor: Vec<f32>, name: &str| assert_eq!(tensor, expected, "{name}");
+    let first = first_of(&sample);
+    // From the numbers of the observations alone, all else follows.
+    let rows: Vec<_> = first.iter().map(|&start| &model.from(start)[..steps + 1]).collect();
+    let steps_of = || rows.iter().flat_map(|row| row[..steps].iter());
+    assert!(first.iter().all(|start| starts.contains(start)));
+    expect(
+        rows.iter().flat_map(|row| row.iter()).flat_map(|held| observation(held.number)).collect(),
+        numbers(&sample.observations),
+        "observations",
+    );
+    expect(steps_of().flat_map(|held| action(held.number)).collect(), numbers(&sample.actions), "actions");
+    expect(
+        steps_of().map(|held| log_probability(held.number)).collect(),
+        numbers(&sample.log_probabilities),
+        "log-probabilities",
+    );
+    let step = |held: &common::model::Held| held.step.expect("a sequence lies inside one episode");
+    expect(steps_of().map(|held| step(held).reward).collect(), numbers(&sample.rewards), "rewards");
+    let discount_of = |held| if step(held).terminated { 0.0 } else { discount as f32 };
+    expect(steps_of().map(discount_of).collect(), numbers(&sample.discounts), "discounts");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn holds_what_the_model_holds(
+        scripts in scripts(9),
+        capacity in 2_usize..40,
+        steps in 1_usize..=6,
+        discount in prop_oneof![Just(0.0), Just(1.0), Just(0.99), 0.0..1.0],
+        seed: u64,
+    ) {
+        let (mut model, mut replay) = (Model::new(capacity), replay(capacity));
+        for script in &scripts {
+            model.play(&mut replay, script, compare_measures);
+            compare_transitions(&model, &replay, steps, discount, seed);
+            compare_sequences(&model, &replay, steps, discount, seed);
+        }
+    }
+
+    /// Every start that the model has is drawn in the end, and none else.
+    #[test]
+    fn reaches_every_start(scripts in scripts(5), capacity in 2_usize..24, steps in 1_usize..=6, seed: u64) {
+        let (model, replay) = played(capacity, &scripts);
+        let sorted = |mut starts: Vec<usize>| {
+            starts.sort_unstable();
+            starts.dedup();
+            starts
+        };
+        if model.len() > 0 {
+            // A start is missed with a probability below 24 exp(-1000 / 24) < 1e-16.
+            let drawn = starts_of(&transitions(&replay, 1000, steps, 0.9, seed).unwrap());
+            prop_assert_eq!(sorted(drawn), model.starts(1));
+        }
+        if model.longest() >= steps {
+            let drawn = first_of(&sequences(&replay, 1000, steps, 0.9, seed).unwrap());
+            prop_assert_eq!(sorted(drawn), model.starts(steps));
+        }
+    }
+}
+
+/// Pearson's statistic of `drawn` against equal counts of `starts`, and how much of it chance allows: its mean and
+/// five standard deviations.
+fn chi_square(drawn: &[usize], starts: &[usize]) -> (f64, f64) {
+    let mut counts: HashMap<usize, f64> = starts.iter().map(|&start| (start, 0.0)).collect();
+    for start in drawn {
+        *counts.get_mut(start).unwrap() += 1.0;
+    }
+    let expected = drawn.len() as f64 / starts.len() as f64;
+    let statistic = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
+    let freedom = (starts.len() - 1) as f64;
+    (statistic, freedom + 5.0 * (2.0 * freedom).sqrt())
+}
+
+/// Small samples, so that the last of a sample would show if they were drawn otherwise.
+#[test]
+fn draws_uniformly_also_where_episodes_are_short() {
+    let repeat = |steps: usize, times: usize| vec![Script::new(steps, End::Terminated); times];
+    let cases = [
+        (
+            "long episodes",
+            vec![Script::new(30, End::Truncated), Script::new(19, End::Terminated)],
+            64,
+            [1, 4],
+        ),
+        ("one-step episodes", repeat(1, 20), 64, [1, 1]),
+        // Few of the observations begin six steps: rejection gives up, and the starts are listed.
+        ("one long among short ones", [repeat(1, 20), repeat(8, 2), repeat(2, 6)].concat(), 128, [1, 6]),
+        ("no steps but in one", [repeat(0, 40), repeat(4, 1), repeat(0, 40)].concat(), 128, [1, 4]),
+        ("partly evicted", repeat(5, 20), 33, [1, 3]),
+    ];
+    for (name, scripts, capacity, lengths) in cases {
+        let (model, replay) = played(capacity, &scripts);
+        let (rng, device) = (&mut rng(7), &Device::flex());
+        for steps in lengths {
+            let starts = model.starts(steps);
+            let mut drawn = [Vec::new(), Vec::new()];
+            for _ in 0..1000 {
+                let sample = replay.sample_transitions(5, steps, 0.9, rng, device).unwrap();
+                drawn[0].extend(starts_of(&sample));
+                let sample = replay.sample_sequences(5, steps, 0.9, rng, device).unwrap();
+                drawn[1].extend(first_of(&sample));
+            }
+            for (drawn, starts) in drawn.iter().zip([&model.starts(1), &starts]) {
+                let (statistic, allowed) = chi_square(drawn, starts);
+                assert!(statistic <= allowed, "{name}, {steps} steps: {statistic:.1}, allowed {allowed:.1}");
+            }
+        }
+    }
+    // The measure itself: one start drawn half as often again as each of the others.
+    let skewed: Vec<usize> = (0..5000).map(|index| if index % 21 == 20 { 0 } else { index % 20 }).collect();
+    let (statistic, allowed) = chi_square(&skewed, &(0..20).collect::<Vec<_>>());
+    assert!(statistic > allowed);
+}
+
+#[test]
+fn the_same_seed_draws_the_same() {
+    let scripts =
+        [Script::new(12, End::Terminated), Script::new(1, End::Truncated), Script::new(7, End::Both)];
+    let (_, replay) = played(100, &scripts);
+    let draw = |seed| starts_of(&transitions(&replay, 64, 3, 0.9, seed).unwrap());
+    let draw_sequences = |seed| first_of(&sequences(&replay, 64, 3, 0.9, seed).unwrap());
+    assert_eq!(draw(1), draw(1));
+    assert_ne!(draw(1), draw(2));
+    assert_eq!(draw_sequences(1), draw_sequences(1));
+    assert_ne!(draw_sequences(1), draw_sequences(2));
+}
+
+/// Rewards, discounts and last observations of n steps give the targets that the whole sequences give.
+#[test]
+fn aggregates_n_steps_as_the_targets_of_sequences() {
+    let ends = [End::Terminated, End::Truncated, End::Interrupted];
+    let scripts: Vec<Script> = (0..9).map(|index| Script::new(6 + index, ends[index % 3])).collect();
+    let (_, replay) = played(200, &scripts);
+    let value = |number: Tensor<2>| (number * 0.37).sin() * 10.0;
+    for steps in 1..=6 {
+        let sequences = sequences(&replay, 400, steps, 0.9, 3).unwrap();
+        let all = sequences.observations.clone().slice([0..400, 1..steps + 1, 0..1]).reshape([400, steps]);
+        let targets =
+            n_step_targets(sequences.rewards.clone(), sequences.discounts.clone(), value(all), steps, 1.0);
+        let of_start: HashMap<usize, f32> =
+            first_of(&sequences).into_iter().zip(numbers(&targets.slice([0..400, 0..1]))).collect();
+
+        let transitions = transitions(&replay, 400, steps, 0.9, 4).unwrap();
+        let next = transitions.next_observations.clone().slice([0..400, 0..1]);
+        let targets = td_targets(
+            transitions.rewards.clone(),
+            transitions.discounts.clone(),
+            value(next).reshape([400]),
+        );
+        let mut compared = 0;
+        for (start, target) in starts_of(&transitions).into_iter().zip(numbers(&targets)) {
+            if let Some(&expected) = of_start.get(&start) {
+                assert!(near(target, expected.into()), "{steps} steps: {target}, {expected}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 200, "only {compared} in common");
+    }
+}
+
+/// More steps than any episode has: the whole return.
+#[test]
+fn more_steps_than_there_are_give_the_return_of_the_episode() {
+    let (model, replay) = played(100, &[Script::new(7, End::Terminated), Script::new(9, End::Truncated)]);
+    for steps in [9, 1000, usize::MAX - 1, usize::MAX] {
+        let sample = transitions(&replay, 64, steps, 0.5, 5).unwrap();
+        let rewards = numbers(&sample.rewards);
+        for (start, reward) in starts_of(&sample).into_iter().zip(rewards) {
+            let expected = model.transition(start, 100, 0.5);
+            assert!(near(reward, expected.reward), "{steps} steps from {start}: {reward}, {expected:?}");
+        }
+    }
+    for steps in [10, usize::MAX - 1, usize::MAX] {
+        let error = sequences(&replay, 4, steps, 0.5, 5).unwrap_err();
+        assert!(matches!(error, Error::ReplayTooSmall { held: 9, .. }), "{error}");
+    }
+}
+
+#[test]
+fn evicts_the_oldest() {
+    let (mut model, mut replay) = (Model::new(10), replay(10));
+    let held = |replay: &ReplayBuffer| {
+        let mut starts = starts_of(&transitions(replay, 1000, 1, 0.9, 1).unwrap());
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    };
+    model.play(&mut replay, &Script::new(4, End::Terminated), |_, _| ());
+    assert_eq!(held(&replay), [0, 1, 2, 3]);
+    model.play(&mut replay, &Script::new(4, End::Terminated), |_, _| ());
+    assert_eq!(held(&replay), [0, 1, 2, 3, 5, 6, 7, 8]);
+    assert_eq!(replay.mean_return(), Some(0.0));
+    // 13 observations: of the first episode only the last observation, number 4, and the step from 3 stay.
+    model.play(&mut replay, &Script::new(2, End::Terminated), |_, _| ());
+    assert_eq!(held(&replay), [3, 5, 6, 7, 8, 10, 11]);
+    assert_eq!(replay.mean_return(), Some((0.0 + 0.0 - 2.0) / 3.0));
+    // One episode longer than everything: nothing else stays, nor is there a complete one.
+    model.play(&mut replay, &Script::new(25, End::Interrupted), |_, _| ());
+    assert_eq!(held(&replay), (29..38).collect::<Vec<_>>());
+    assert_eq!(replay.mean_return(), None);
+}
+
+/// Rewards of a simulation that exploded, long evicted, leave the mean of what is held as it is.
+#[test]
+fn evicted_rewards_leave_no_trace() {
+    let (mut model, mut replay) = (Model::new(8), replay(8));
+    let exploded = Script { rewards: vec![1e30, 1.0, -1e20], end: End::Terminated };
+    model.play(&mut replay, &exploded, |_, _| ());
+    for _ in 0..3 {
+        model.play(&mut replay, &Script::new(5, End::Truncated), |_, _| ());
+    }
+    assert_eq!(replay.mean_reward(), model.mean_reward());
+    assert_eq!(replay.mean_return(), model.mean_return());
+}
+
+/// Whatever is refused leaves everything as it was, also for the next sample and the next step.
+#[test]
+fn an_error_changes_nothing() {
+    let scripts = [Script::new(5, End::Terminated), Script::new(3, End::Interrupted)];
+    let (mut model, mut replay) = played(9, &scripts);
+    let step = Experience {
+        action: &[0.0; ACTION_SIZE],
+        log_probability: 0.0,
+        reward: 0.0,
+        next_observation: &[0.0; OBSERVATION_SIZE],
+        terminated: true,
+        truncated: false,
+    };
+    let refused = [
+        Experience { action: &[0.0], ..step },
+        Experience { action: &[0.0, f32::NAN], ..step },
+        Experience { log_probability: f32::INFINITY, ..step },
+        Experience { reward: f32::NEG_INFINITY, ..step },
+        Experience { next_observation: &[0.0; 3], ..step },
+        Experience { next_observation: &[f32::NAN, 0.0], ..step },
+    ];
+    let before = format!("{replay:?}");
+    for step in refused {
+        replay.push(step).unwrap_err();
+        assert_eq!(format!("{replay:?}"), before);
+    }
+    replay.begin_episode(&[0.0]).unwrap_err();
+    replay.begin_episode(&[0.0, f32::NAN]).unwrap_err();
+    assert_eq!(format!("{replay:?}"), before);
+    // The episode under way is still under way.
+    model.push(&mut replay, 2.5, Some(End::Terminated)).unwrap();
+    compare_measures(&model, &replay);
+    compare_transitions(&model, &replay, 3, 0.9, 1);
+    let error = replay.push(step).unwrap_err();
+    assert!(matches!(error, Error::Order { .. }), "{error}");
+    assert!(error.to_string().contains("begin_episode"), "{error}");
+    compare_measures(&model, &replay);
+}
+
+/// The memory is that of what is stored, and does not grow once the capacity is reached.
+#[test]
+fn holds_no_more_than_its_capacity() {
+    // Room for everything that could ever be, taken only when it is needed.
+    let mut boundless = ReplayBuffer::new(usize::MAX, OBSERVATION_SIZE, ACTION_SIZE).unwrap();
+    Model::new(usize::MAX).play(&mut boundless, &Script::new(3, End::Terminated), compare_measures);
+
+    let step = Experience {
+        action: &[1.0; ACTION_SIZE],
+        log_probability: -1.0,
+        reward: 1.0,
+        next_observation: &[1.0; OBSERVATION_SIZE],
+        terminated: false,
+        truncated: false,
+    };
+    let mut replay = replay(50);
+    let mut sizes = Vec::new();
+    for _ in 0..40 {
+        replay.begin_episode(&[1.0; OBSERVATION_SIZE]).unwrap();
+        for _ in 0..9 {
+            replay.push(step).unwrap();
+        }
+        assert!(replay.len() < replay.capacity());
+        // All that it holds, written out.
+        sizes.push(format!("{replay:?}").len());
+    }
+    let full = &sizes[5..];
+    let (least, most) = (full.iter().min().unwrap(), full.iter().max().unwrap());
+    assert!(sizes[0] + 500 < *least, "the text grows with what is held: {sizes:?}");
+    assert!(most - least < 200, "{sizes:?}");
+}
