@@ -21,6 +21,7 @@ use mpo::{
     Environment, Error, Evaluation, Event, Metrics, MpoConfig, Observer, Progress, StopReason, Summary,
     Trainer, TrainerConfig,
 };
+use serde_json::Value;
 
 #[test]
 fn updates_at_the_ratio_asked_for() {
@@ -304,10 +305,8 @@ fn json_lines_tell_of_every_event() {
         TrainerConfig { updates_per_step: 1.0, metrics_period: 20, evaluation_period: 20, ..short(40) };
     trainer(config).observe(JsonLines::create(&path).unwrap()).run().unwrap();
     let text = std::fs::read_to_string(path).unwrap();
-    let lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let count = |line: &serde_json::Value, name: &str| line[name].as_u64().unwrap();
-    let event = |line| (line["event"].as_str().unwrap(), count(line, "environment_steps"));
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |line: &Value, name: &str| line[name].as_u64().unwrap();
     let expected = [
         ("episode", 20),
         ("evaluation", 20),
@@ -316,7 +315,11 @@ fn json_lines_tell_of_every_event() {
         ("evaluation", 40),
         ("finished", 40),
     ];
-    assert_eq!(lines.iter().map(event).collect::<Vec<_>>(), expected);
+    assert_eq!(lines.len(), expected.len());
+    for (line, (event, steps)) in lines.iter().zip(expected) {
+        assert_eq!(line["event"], event);
+        assert_eq!(count(line, "environment_steps"), steps);
+    }
     assert_eq!(lines[5]["reason"], "steps");
     assert_eq!(["updates", "iterations"].map(|name| count(&lines[3], name)), [10, 1]);
     assert!(lines[3]["kl"].as_f64().unwrap() <= 1.0 + 1e-6);

@@ -1,0 +1,178 @@
+//! Properties of the default networks.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use mpo::networks::{
+    Activation, Actor, Covariance, Critic, GaussianActor, GaussianActorConfig, NetworkConfig, QNetwork,
+    sampled_values,
+};
+use mpo::{Error, Rng, Scale, Stream};
+
+const OBSERVATION: usize = 5;
+const ACTION: usize = 3;
+
+/// All kinds of hidden layers.
+fn networks() -> impl Iterator<Item = NetworkConfig> {
+    let activations = [Activation::Relu, Activation::Elu, Activation::Tanh];
+    let kinds = activations.into_iter().flat_map(|activation| [(activation, false), (activation, true)]);
+    kinds.map(|(activation, layer_norm)| NetworkConfig { hidden: vec![32, 24], activation, layer_norm })
+}
+
+fn critic(config: &NetworkConfig) -> QNetwork {
+    let rng = &mut Rng::stream(1, Stream::Weights);
+    QNetwork::new(config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
+}
+
+fn actor(network: NetworkConfig, covariance: Covariance) -> mpo::Result<GaussianActor> {
+    let config = GaussianActorConfig {
+        network,
+        covariance,
+        initial_standard_deviation: 0.5,
+        minimum_standard_deviation: 1e-3,
+    };
+    GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), &mut Rng::stream(2, Stream::Weights))
+}
+
+fn normals<const D: usize>(rng: &mut Rng, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(rng.normals(shape.iter().product()), shape), &Device::flex())
+}
+
+fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+/// A critic that leaves the values of several actions to the trait.
+#[derive(Module, Debug)]
+struct Plain {
+    network: QNetwork,
+}
+
+impl Critic for Plain {
+    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.network.values(observations, actions)
+    }
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
+}
+
+#[test]
+fn values_of_samples_are_the_values_of_each() {
+    let (states, samples) = (7, 4);
+    for config in networks() {
+        let rng = &mut Rng::stream(3, Stream::ActionSamples);
+        let critic = critic(&config).valid();
+        let observations: Tensor<2> = normals(rng, [states, OBSERVATION]);
+        let actions: Tensor<3> = normals(rng, [states, samples, ACTION]);
+        let together = critic.values_of_samples(observations.clone(), actions.clone());
+        assert_eq!(together.dims(), [states, samples]);
+        let each: Vec<f32> = (0..states * samples)
+            .flat_map(|index| {
+                let (state, sample) = (index / samples, index % samples);
+                let observation = observations.clone().slice([state..state + 1, 0..OBSERVATION]);
+                let action = actions.clone().slice([state..state + 1, sample..sample + 1, 0..ACTION]);
+                numbers(critic.values(observation, action.reshape([1, ACTION])))
+            })
+            .collect();
+        let together = numbers(together);
+        assert!(largest_difference(&together, &each) <= 1e-6, "{config:?}");
+        let plain = Plain { network: critic };
+        let by_default = numbers(plain.values_of_samples(observations, actions));
+        assert!(largest_difference(&by_default, &each) <= 1e-6, "{config:?}");
+        let spread = together.iter().fold(f32::MIN, |a, &b| a.max(b))
+            - together.iter().fold(f32::MAX, |a, &b| a.min(b));
+        assert!(spread > 0.1, "all values are alike: {together:?}");
+    }
+}
+
+/// Evaluation in pieces changes not a bit.
+#[test]
+fn sampled_values_are_bitwise_those_of_one_batch() {
+    for config in networks() {
+        let critic = critic(&config).valid();
+        let plain = Plain { network: critic.clone() };
+        for (states, samples) in [(256, 20), (257, 20), (1000, 1), (3, 600), (1, 20)] {
+            let rng = &mut Rng::stream(4, Stream::ActionSamples);
+            let observations: Tensor<2> = normals(rng, [states, OBSERVATION]);
+            let actions: Tensor<3> = normals(rng, [states, samples, ACTION]);
+            let [pieces, whole, plain_pieces, plain_whole] = [
+                sampled_values(&critic, observations.clone(), actions.clone()),
+                critic.values_of_samples(observations.clone(), actions.clone()),
+                sampled_values(&plain, observations.clone(), actions.clone()),
+                plain.values_of_samples(observations, actions),
+            ]
+            .map(|values| {
+                assert_eq!(values.dims(), [states, samples]);
+                numbers(values).into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            });
+            assert!(pieces == whole, "{config:?}, {states} x {samples}");
+            assert!(plain_pieces == plain_whole, "{config:?}, {states} x {samples}, by the trait");
+        }
+    }
+}
+
+/// An untrained policy is near mean 0 and its initial deviation; factors are lower-triangular.
+#[test]
+fn untrained_policies_start_where_they_are_told() {
+    for config in networks() {
+        for covariance in [Covariance::Diagonal, Covariance::Full] {
+            let actor = actor(config.clone(), covariance).unwrap();
+            assert_eq!((actor.observation_size(), actor.action_size()), (OBSERVATION, ACTION));
+            let states = 6;
+            let observations = normals(&mut Rng::stream(5, Stream::Weights), [states, OBSERVATION]);
+            let policy = actor.valid().policy(observations);
+            assert!(numbers(policy.mean).iter().all(|mean| mean.abs() < 0.05));
+            let deviations = numbers(policy.scale.diagonal());
+            assert_eq!(deviations.len(), states * ACTION);
+            assert!(deviations.iter().all(|deviation| (deviation - 0.501).abs() < 0.02), "{deviations:?}");
+            let factor = match (covariance, policy.scale) {
+                (Covariance::Full, Scale::Cholesky(factor)) => numbers(factor),
+                (Covariance::Diagonal, Scale::Diagonal(_)) => continue,
+                (_, other) => panic!("{covariance:?}: {other:?}"),
+            };
+            for (place, entry) in factor.iter().enumerate() {
+                let (row, column) = (place / ACTION % ACTION, place % ACTION);
+                assert_eq!(*entry == 0.0, column > row, "{factor:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_sizes_are_refused_by_name() {
+    let refused = |error: Error| match error {
+        Error::Config { field, .. } => field,
+        other => panic!("{other:?}"),
+    };
+    let good = networks().next().unwrap();
+    let rng = &mut Rng::stream(6, Stream::Weights);
+    for hidden in [vec![], vec![8, 0]] {
+        let config = NetworkConfig { hidden, ..good.clone() };
+        let error = QNetwork::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap_err();
+        assert_eq!(refused(error), "NetworkConfig::hidden");
+        let error = actor(config, Covariance::Full).unwrap_err();
+        assert_eq!(refused(error), "NetworkConfig::hidden");
+    }
+    for (observation, action, field) in [(0, ACTION, "observation_size"), (OBSERVATION, 0, "action_size")] {
+        let error = QNetwork::new(&good, observation, action, &Device::flex(), rng).unwrap_err();
+        assert_eq!(refused(error), field);
+    }
+    for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for (initial_standard_deviation, minimum_standard_deviation, expected) in [
+            (bad, 1e-3, "GaussianActorConfig::initial_standard_deviation"),
+            (0.5, bad, "GaussianActorConfig::minimum_standard_deviation"),
+        ] {
+            let config = GaussianActorConfig {
+                network: good.clone(),
+                covariance: Covariance::Full,
+                initial_standard_deviation,
+                minimum_standard_deviation,
+            };
+            let error = GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap_err();
+            assert_eq!(refused(error), expected);
+        }
+    }
+}
