@@ -71,20 +71,19 @@ impl MpoAgent {
         let mut rng = Rng::stream(seed, Stream::Weights);
         let actor = GaussianActor::new(&config.actor, observation_size, action_size, device, &mut rng)?;
         let critic = QNetwork::new(&config.critic, observation_size, action_size, device, &mut rng)?;
-        Self::with_networks(config, actor, critic, device, seed)
+        Self::with_networks(config, actor, critic, seed)
     }
 }
 
 impl<A: Actor, C: Critic> MpoAgent<A, C> {
-    /// An agent with networks of the caller's own, created on the autodiff side of `device`.
+    /// An agent with networks of the caller's own, on whose device it works: the autodiff side of one.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range.
-    pub fn with_networks(config: MpoConfig, actor: A, critic: C, device: &Device, seed: u64) -> Result<Self> {
+    /// Where a setting lies outside its accepted range, or the networks differ in their sizes or devices.
+    pub fn with_networks(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
         config.validate()?;
         keep_freed_blocks();
-        check("Actor::observation_size", actor.observation_size(), |&size| size > 0, "at least 1")?;
-        let device = device.clone().inner();
+        let device = device_of(&actor, &critic)?.inner();
         Ok(Self {
             critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
             e_step: EStep::new(config.e_step.clone())?,
@@ -285,6 +284,26 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
         SampledStates { observations, policy, actions, values }
     }
+}
+
+/// The device of both networks, which fit each other and can be trained: Burn panics over it later.
+fn device_of<A: Actor, C: Critic>(actor: &A, critic: &C) -> Result<Device> {
+    let (observation, n) = (actor.observation_size(), actor.action_size());
+    check("Actor::observation_size", observation, |&size| size > 0, "at least 1")?;
+    check("Actor::action_size", n, |&size| size > 0, "at least 1")?;
+    check_size("the critic's observation", critic.observation_size(), observation)?;
+    check_size("the critic's action", critic.action_size(), n)?;
+    let mut devices = actor.devices();
+    devices.extend(critic.devices());
+    let one =
+        |devices: &Vec<Device>| devices.iter().all(|device| device.is_autodiff() && *device == devices[0]);
+    check(
+        "the networks' devices",
+        &devices,
+        |devices| !devices.is_empty() && one(devices),
+        "one autodiff device",
+    )?;
+    Ok(devices.swap_remove(0))
 }
 
 /// States with actions of the target policy and their values under the target critic.

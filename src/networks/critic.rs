@@ -17,6 +17,12 @@ pub trait Critic: Module + Sync {
     /// Q(s, a) for `observations` `[batch, observation]` and `actions` `[batch, action]`, as `[batch]`.
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1>;
 
+    /// How many numbers an observation has.
+    fn observation_size(&self) -> usize;
+
+    /// How many components an action has.
+    fn action_size(&self) -> usize;
+
     /// Q(s, a_j) of several `actions` `[batch, samples, action]` for each observation, as `[batch, samples]`.
     /// Override it where work on the observation can be shared between its actions.
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
@@ -112,6 +118,14 @@ impl QNetwork {
 }
 
 impl Critic for QNetwork {
+    fn observation_size(&self) -> usize {
+        self.observation.weight.dims()[0]
+    }
+
+    fn action_size(&self) -> usize {
+        self.action.weight.dims()[0]
+    }
+
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
         let first = self.observation.forward(observations) + self.action.forward(actions);
         self.output.forward(self.hidden.forward(first)).squeeze_dim(1)
