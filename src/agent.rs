@@ -199,7 +199,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let mut penalty = None;
         if let Some(e_step) = &mut self.penalty_e_step {
             let solution = e_step.solve(action_penalty(states.actions.clone()))?;
-            weights = weights + solution.weights;
+            weights = weights * solution.weights;
+            weights = weights.clone() / weights.sum_dim(1);
             penalty = Some(solution.dual);
         }
 

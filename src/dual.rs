@@ -101,12 +101,13 @@ impl Dual {
     ///
     /// # Errors
     /// Where the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-6).
-    pub fn with_prior(mut self, prior: Vec<f64>) -> Result<Self> {
+    pub fn with_prior(mut self, mut prior: Vec<f64>) -> Result<Self> {
         check_size("prior", prior.len(), self.below_max.len())?;
-        for state in prior.chunks(self.samples) {
+        for state in prior.chunks_mut(self.samples) {
             let sum: f64 = state.iter().sum();
             let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-6;
             check("prior", sum, |_| valid, "probabilities of each state that sum to 1")?;
+            state.iter_mut().for_each(|p| *p /= sum);
         }
         // What the policy never does must not count as its best action.
         let states = self.below_max.chunks_mut(self.samples).zip(prior.chunks(self.samples));
@@ -260,7 +261,8 @@ impl Dual {
 
     fn at_bound(&self, lower_bound: f64) -> DualSolution {
         let (value, kl) = if lower_bound > 0.0 {
-            let point = self.evaluate(lower_bound);
+            // The unstable form may overflow here.
+            let point = self.clone().with_form(DualForm::Stable).evaluate(lower_bound);
             (point.value, point.kl)
         } else {
             (self.max.iter().sum::<f64>() / self.states() as f64, self.limit())

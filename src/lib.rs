@@ -37,7 +37,7 @@ pub use mstep::{
     policy_gradient,
 };
 pub use networks::{Actor, Critic, GaussianActor, QNetwork};
-pub use observers::{Evaluation, Event, Observer, Progress};
+pub use observers::{Evaluation, Event, Observer, Progress, StopReason};
 pub use replay::{Experience, ReplayBuffer};
 pub use rng::{Rng, Stream};
-pub use trainer::{StopReason, Summary, Trainer, TrainerConfig};
+pub use trainer::{Summary, Trainer, TrainerConfig};

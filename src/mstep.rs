@@ -77,7 +77,8 @@ impl Statistics {
     /// The statistics of `actions` `[batch, samples, action]` with `weights` `[batch, samples]` sampled from `old`.
     pub fn new(old: &Gaussian, actions: Tensor<3>, weights: Tensor<2>) -> Self {
         let total = weights.clone().sum_dim(1);
-        let share: Tensor<3> = (weights / total.clone()).unsqueeze_dim(2);
+        // A state without weight has no mean; with W = 0 it does not count either.
+        let share: Tensor<3> = (weights / total.clone().clamp_min(f32::MIN_POSITIVE)).unsqueeze_dim(2);
         let centred = actions - old.mean.clone().unsqueeze_dim(1);
         let weighted = centred.clone() * share;
         let mean = old.mean.clone() + weighted.clone().sum_dim(1).squeeze_dim::<2>(1);
@@ -231,7 +232,7 @@ impl MStep {
         actions: Tensor<3>,
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
-        self.check_shapes(&observations, old, &actions, &weights)?;
+        self.check_shapes(&actor, &observations, old, &actions, &weights)?;
         let statistics = Statistics::new(old, actions, weights);
         let observations = Tensor::from_inner(observations);
         let mut iteration = 0;
@@ -273,17 +274,18 @@ impl MStep {
         }
     }
 
-    fn check_shapes(
+    fn check_shapes<A: Actor>(
         &self,
+        actor: &A,
         observations: &Tensor<2>,
         old: &Gaussian,
         actions: &Tensor<3>,
         weights: &Tensor<2>,
     ) -> Result<()> {
-        let [states, n] = old.mean.dims();
+        let ([states, _], n) = (old.mean.dims(), actor.action_size());
         let [_, samples, _] = actions.dims();
-        let [_, observation] = observations.dims();
-        check_shape("observations", &observations.dims(), &[states, observation])?;
+        check_shape("the old policy's mean", &old.mean.dims(), &[states, n])?;
+        check_shape("observations", &observations.dims(), &[states, actor.observation_size()])?;
         check_shape("actions", &actions.dims(), &[states, samples, n])?;
         check_shape("weights", &weights.dims(), &[states, samples])?;
         let [constraints] = self.multiplier_mean.dims();

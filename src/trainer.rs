@@ -9,7 +9,7 @@ use crate::environment::{Checked, Environment, Step};
 use crate::error::{Result, check, check_size};
 use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
-use crate::observers::{Evaluation, Event, Observer, Progress};
+use crate::observers::{Evaluation, Event, Observer, Progress, StopReason};
 use crate::replay::{Experience, ReplayBuffer};
 use crate::rng::{Rng, Stream};
 
@@ -73,18 +73,6 @@ impl TrainerConfig {
             "0 or more, finite",
         )
     }
-}
-
-/// Why a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// All environment steps were made.
-    Steps,
-    /// An evaluation reached the return asked for.
-    Return,
-    /// An observer asked for it.
-    Observer,
 }
 
 /// What a run came to.

@@ -140,7 +140,7 @@ fn bootstraps_after_truncation_alone() {
 fn learns_with_networks_of_ones_own() {
     let (actor, critic) = (LinearActor::new([[-0.3]], 0.5), Parabola::new([[0.0]], 1.0));
     let config = MpoConfig { target_period: 5, ..quick() };
-    let mut agent = MpoAgent::with_networks(config, actor, critic, &Device::flex(), 4).unwrap();
+    let mut agent = MpoAgent::with_networks(config, actor, critic, 4).unwrap();
     assert_eq!(agent.mean_action(&[1.0]).unwrap(), [-0.3]);
     train(&mut agent, &one_step_replay(|action| 1.0 - (action - 0.5).powi(2), true), 400);
     let centre = numbers(&agent.critic().centre.val())[0];
@@ -165,7 +165,7 @@ fn from_one_state_to_another() -> Batch {
 fn table_agent(config: MpoConfig, mean: f32, curvature: f64) -> MpoAgent<LinearActor, Parabola> {
     let (actor, critic) =
         (LinearActor::new([[mean], [mean]], 0.5), Parabola::new([[0.5], [-0.5]], curvature));
-    MpoAgent::with_networks(config, actor, critic, &Device::flex(), 1).unwrap()
+    MpoAgent::with_networks(config, actor, critic, 1).unwrap()
 }
 
 #[test]
@@ -310,9 +310,8 @@ fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) ->
 
 #[test]
 fn configs_survive_json() {
-    let mut other = MpoConfig::default();
-    other.evaluation = PolicyEvaluation::Retrace { steps: 8, lambda: 0.95 };
-    other.critic_loss = CriticLoss::Huber;
+    let evaluation = PolicyEvaluation::Retrace { steps: 8, lambda: 0.95 };
+    let mut other = MpoConfig { evaluation, critic_loss: CriticLoss::Huber, ..MpoConfig::default() };
     other.e_step.solver =
         TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 / 3.0 };
     for config in [MpoConfig::default(), MpoConfig::paper(), other] {

@@ -333,7 +333,7 @@ fn constraints_a_dimension_need_a_diagonal_covariance_of_their_size() {
         let actor = actor(covariance, 0.5, rng);
         let Batch { observations, old, actions, weights } = Batch::new(&actor, rng);
         let mut m_step = MStep::new(config(Constraint::PerDimension), size, &device).unwrap();
-        let error = m_step.improve(actor, observations, &old, actions, weights).err().expect("an error");
+        let error = m_step.improve(actor, observations, &old, actions, weights).unwrap_err();
         match (covariance, error) {
             (Covariance::Full, Error::Config { field: "MStepConfig::constraint", .. }) => (),
             (Covariance::Diagonal, Error::Size { size: ACTION, expected, .. }) => assert_eq!(expected, size),

@@ -51,6 +51,14 @@ impl Critic for Plain {
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
         self.network.values(observations, actions)
     }
+
+    fn observation_size(&self) -> usize {
+        self.network.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.network.action_size()
+    }
 }
 
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {

@@ -95,8 +95,9 @@ proptest! {
             parameters = optimizer.step(parameters, loss);
             adam.step(gradient, learning_rate, gradient_norm);
             for (measured, expected) in parameters.numbers().iter().zip(adam.parameters) {
+                // Burn holds β₁ and β₂ in single precision.
                 let error = (measured - expected).abs() / learning_rate;
-                prop_assert!(error <= 1e-6, "{measured} in place of {expected}");
+                prop_assert!(error <= 1e-4, "{measured} in place of {expected}");
             }
         }
         prop_assert_eq!(numbers(parameters.idle.val().inner()), vec![0.5]);

@@ -161,14 +161,14 @@ proptest! {
             row[at] = 0.0;
         }
         let mut other = ended.clone();
-        for step in 0..other.rewards.len() {
+        for (step, noise) in noise.iter().enumerate().take(ended.rewards.len()) {
             let place = step % other.length;
             if place >= at {
-                other.next_values[step] += noise[step];
+                other.next_values[step] += noise;
             }
             if place > at {
-                other.rewards[step] += noise[step];
-                other.values[step] -= noise[step];
+                other.rewards[step] += noise;
+                other.values[step] -= noise;
             }
         }
         let steps = ended.length;

@@ -329,7 +329,8 @@ fn json_lines_tell_of_every_event() {
 #[test]
 fn learning_curves_are_well_formed() {
     // Also a single point, flat curves, and returns so large that a margin is lost in rounding.
-    let cases: [(&str, fn(f32) -> f32); 6] = [
+    type Case = (&'static str, fn(f32) -> f32);
+    let cases: [Case; 6] = [
         ("usual", |action| 11.0 - action),
         ("flat", |_| 0.0),
         ("negative", |action| -action),
@@ -411,6 +412,25 @@ fn a_failing_observer_ends_the_run_but_not_the_training() {
     assert_eq!(interrupted.run().unwrap().environment_steps, 60);
     let action = |trainer: &Trainer<Recorder>| trainer.agent().mean_action(&[1.0, 2.0]).unwrap();
     assert_eq!(action(&calm), action(&interrupted));
+}
+
+/// Nor does a failing evaluation keep an observer from hearing of the steps, episodes and metrics before it.
+#[test]
+fn a_failing_evaluation_loses_no_events() {
+    let heard = Heard::default();
+    let config =
+        TrainerConfig { updates_per_step: 1.0, metrics_period: 20, evaluation_period: 20, ..short(60) };
+    // The first evaluation is calls 0 to 41.
+    let evaluation = Recorder { failures: vec![42], ..Recorder::default() };
+    let mut trainer = Trainer::new(config, quick_agent(), Recorder::default(), evaluation).unwrap();
+    trainer = trainer.observe(listen(&heard));
+    let error = trainer.run().unwrap_err();
+    assert!(matches!(error, Error::Environment { place: "reset", .. }), "{error}");
+    assert_eq!(trainer.run().unwrap().environment_steps, 60);
+    let count = |kind: fn(&Event) -> bool| heard.borrow().iter().filter(|(event, _)| kind(event)).count();
+    assert_eq!(count(|event| *event == Event::Step), 60);
+    assert_eq!(count(|event| matches!(event, Event::Episode { .. })), 3);
+    assert_eq!(count(|event| matches!(event, Event::Metrics(_))), 2);
 }
 
 #[test]

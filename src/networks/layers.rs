@@ -37,12 +37,12 @@ impl Activation {
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => activation::relu(x),
-            // In terms of exp, which vectorises; far faster on a CPU than Burn's own, and as exact.
+            // Both in terms of operations that are far faster on a CPU than Burn's own, and as exact.
             Self::Elu => {
                 let positive = activation::relu(x.clone());
                 (x - positive.clone()).exp() + (positive - 1.0)
             }
-            Self::Tanh => -((x * 2.0).exp() + 1.0).recip() * 2.0 + 1.0,
+            Self::Tanh => activation::sigmoid(x * 2.0) * 2.0 - 1.0,
         }
     }
 }

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::replay::ReplayBuffer;
-use crate::trainer::StopReason;
 
 pub use json_lines::JsonLines;
 #[cfg(feature = "plot")]
@@ -90,6 +89,18 @@ pub enum Event {
         /// Why.
         reason: StopReason,
     },
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// All environment steps were made.
+    Steps,
+    /// An evaluation reached the return asked for.
+    Return,
+    /// An observer asked for it.
+    Observer,
 }
 
 /// Hears of every event of a run, and may stop it.

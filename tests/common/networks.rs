@@ -43,7 +43,7 @@ impl Actor for LinearActor {
     }
 }
 
-/// Q(s, a) = offset - curvature ‖a - s W‖².
+/// Q(s, a) = offset - curvature ‖a - s W‖², which insists on the actions that a critic is promised.
 #[derive(Module, Debug)]
 pub struct Parabola {
     /// `[observation, action]`
@@ -66,8 +66,18 @@ impl Parabola {
 
 impl Critic for Parabola {
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        let outside = actions.clone().abs().max().into_scalar::<f32>();
+        assert!(outside <= 1.0 || outside.is_nan(), "an action was not clipped: {outside}");
         let distance = actions - observations.matmul(self.centre.val());
         let square: Tensor<1> = distance.square().sum_dim(1).squeeze_dim(1);
         square * -self.curvature + self.offset.val()
+    }
+
+    fn observation_size(&self) -> usize {
+        self.centre.dims()[0]
+    }
+
+    fn action_size(&self) -> usize {
+        self.centre.dims()[1]
     }
 }

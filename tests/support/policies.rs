@@ -14,7 +14,7 @@ pub fn normals<const D: usize>(rng: &mut Rng, shape: [usize; D]) -> Tensor<D> {
 /// A policy for `states` of `n` components, its covariance full or diagonal.
 pub fn policy(rng: &mut Rng, states: usize, n: usize, full: bool) -> Gaussian {
     let mean = normals(rng, [states, n]);
-    let deviation = normals(rng, [states, n]).clamp(-2.0, 2.0).mul_scalar(0.5).exp();
+    let deviation = normals(rng, [states, n]).tanh().exp();
     let scale = if full {
         Scale::Cholesky(normals(rng, [states, n, n]).mul_scalar(0.5).tril(-1) + diagonal_matrix(deviation))
     } else {

@@ -1,0 +1,90 @@
+//! Batches for 3 observations and 2 actions, good ones and spoilt ones.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mpo::{Batch, Sequences, Transitions};
+
+use super::tensors::numbers;
+use super::training::{random_replay, rng};
+
+pub fn transitions() -> Transitions {
+    let replay = random_replay(10, 10, 3, 2);
+    replay.sample_transitions(8, 2, 0.9, &mut rng(2), &Device::flex()).unwrap()
+}
+
+pub fn sequences() -> Sequences {
+    let replay = random_replay(10, 10, 3, 2);
+    replay.sample_sequences(4, 5, 0.9, &mut rng(2), &Device::flex()).unwrap()
+}
+
+pub fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::zeros(shape, &Device::flex())
+}
+
+/// `tensor` with `value` as its last number.
+fn with_last<const D: usize>(tensor: &Tensor<D>, value: f32) -> Tensor<D> {
+    let mut values = numbers(tensor);
+    *values.last_mut().unwrap() = value;
+    Tensor::from_data(TensorData::new(values, tensor.dims()), &Device::flex())
+}
+
+type Wrong<T> = (&'static str, fn(&mut T));
+type Spoil<T> = (&'static str, fn(&mut T, f32));
+
+/// The tensor that is complained of, and how a batch gets a wrong shape.
+pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 11] = [
+    ("batch.observations", |b| b.observations = zeros([8, 4])),
+    ("batch.observations", |b| b.observations = zeros([0, 3])),
+    ("batch.actions", |b| b.actions = zeros([8, 1])),
+    ("batch.actions", |b| b.actions = zeros([7, 2])),
+    ("batch.actions", |b| b.observations = zeros([7, 3])),
+    ("batch.rewards", |b| b.rewards = zeros([1])),
+    ("batch.rewards", |b| b.rewards = zeros([9])),
+    ("batch.discounts", |b| b.discounts = zeros([1])),
+    ("batch.discounts", |b| b.discounts = zeros([0])),
+    ("batch.next_observations", |b| b.next_observations = zeros([8, 2])),
+    ("batch.next_observations", |b| b.next_observations = zeros([1, 3])),
+];
+
+pub const WRONG_SEQUENCES: [Wrong<Sequences>; 12] = [
+    ("batch.rewards", |b| b.rewards = zeros([0, 5])),
+    ("batch.rewards", |b| b.rewards = zeros([4, 0])),
+    ("batch.observations", |b| b.rewards = zeros([4, 4])),
+    ("batch.observations", |b| b.observations = zeros([4, 5, 3])),
+    ("batch.observations", |b| b.observations = zeros([3, 6, 3])),
+    ("batch.observations", |b| b.observations = zeros([4, 6, 4])),
+    ("batch.actions", |b| b.actions = zeros([4, 5, 1])),
+    ("batch.actions", |b| b.actions = zeros([4, 6, 2])),
+    ("batch.discounts", |b| b.discounts = zeros([4, 1])),
+    ("batch.discounts", |b| b.discounts = zeros([1, 5])),
+    ("batch.log_probabilities", |b| b.log_probabilities = zeros([4, 6])),
+    ("batch.log_probabilities", |b| b.log_probabilities = zeros([1, 1])),
+];
+
+/// A batch with its last number in one tensor replaced, tensor after tensor.
+pub fn spoilt(value: f32) -> Vec<(&'static str, Batch)> {
+    let set_transitions: [Spoil<Transitions>; 5] = [
+        ("observations", |b, x| b.observations = with_last(&b.observations, x)),
+        ("actions", |b, x| b.actions = with_last(&b.actions, x)),
+        ("rewards", |b, x| b.rewards = with_last(&b.rewards, x)),
+        ("discounts", |b, x| b.discounts = with_last(&b.discounts, x)),
+        ("next_observations", |b, x| b.next_observations = with_last(&b.next_observations, x)),
+    ];
+    let set_sequences: [Spoil<Sequences>; 5] = [
+        ("observations of a sequence", |b, x| b.observations = with_last(&b.observations, x)),
+        ("actions of a sequence", |b, x| b.actions = with_last(&b.actions, x)),
+        ("rewards of a sequence", |b, x| b.rewards = with_last(&b.rewards, x)),
+        ("discounts of a sequence", |b, x| b.discounts = with_last(&b.discounts, x)),
+        ("log-probabilities", |b, x| b.log_probabilities = with_last(&b.log_probabilities, x)),
+    ];
+    let transitions = set_transitions.into_iter().map(|(name, set)| {
+        let mut batch = transitions();
+        set(&mut batch, value);
+        (name, Batch::Transitions(batch))
+    });
+    let sequences = set_sequences.into_iter().map(|(name, set)| {
+        let mut batch = sequences();
+        set(&mut batch, value);
+        (name, Batch::Sequences(batch))
+    });
+    transitions.chain(sequences).collect()
+}
