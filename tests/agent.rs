@@ -181,6 +181,18 @@ fn improves_at_the_states_asked_for() {
     }
 }
 
+/// [`Parabola`] stops the test where it is asked for the value of anything else.
+#[test]
+fn critics_see_clipped_actions() {
+    let replay = random_replay(10, 10, 2, 1);
+    for evaluation in EVALUATIONS {
+        for improve_at in [ImproveAt::States, ImproveAt::NextStates] {
+            let mut agent = table_agent(MpoConfig { evaluation, improve_at, ..quick() }, 0.9, 1.0);
+            train(&mut agent, &replay, 2);
+        }
+    }
+}
+
 /// Where all actions are worth the same, only the penalty says which way to go: back to where actions have effect.
 #[test]
 fn the_penalty_pulls_actions_inside() {

@@ -460,6 +460,23 @@ fn a_finished_run_stays_finished() {
     assert_eq!((trainer.replay().len(), trainer.agent().updates()), (45, 15));
 }
 
+/// How often and how long is evaluated changes nothing of what is learnt.
+#[test]
+fn evaluations_leave_the_training_as_it_is() {
+    let train = |evaluation_period, evaluation_episodes| {
+        let environment = Recorder::default();
+        let log = environment.log.clone();
+        let config =
+            TrainerConfig { updates_per_step: 1.0, evaluation_period, evaluation_episodes, ..short(60) };
+        let mut trainer = Trainer::new(config, quick_agent(), environment, Recorder::default()).unwrap();
+        trainer.run().unwrap();
+        log.take()
+    };
+    let calls = train(1_000_000, 1);
+    assert_eq!(calls.len(), 63);
+    assert_eq!(calls, train(7, 3));
+}
+
 #[test]
 fn the_same_seed_trains_the_same() {
     let train = |seed| {
