@@ -99,6 +99,7 @@ impl Backend {
             #[cfg(feature = "flex")]
             Self::Flex => Device::flex(),
             #[cfg(feature = "ndarray")]
+            #[expect(deprecated, reason = "Burn prefers flex; supported here while Burn has it")]
             Self::Ndarray => Device::ndarray(),
             #[cfg(feature = "wgpu")]
             Self::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),

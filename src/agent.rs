@@ -1,5 +1,6 @@
 //! The algorithm: [`MpoAgent`], to be read beside the paper's Algorithm 1.
 
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::{Batch, Rows};
@@ -9,8 +10,8 @@ use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
-use crate::mstep::MStep;
-use crate::networks::{Actor, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
+use crate::mstep::{Constraint, MStep};
+use crate::networks::{Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
@@ -68,6 +69,12 @@ impl MpoAgent {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
+        check(
+            "MStepConfig::constraint",
+            (config.m_step.constraint, config.actor.covariance),
+            |&chosen| chosen != (Constraint::PerDimension, Covariance::Full) || action_size == 1,
+            "Joint, or a diagonal covariance",
+        )?;
         let mut rng = Rng::stream(seed, Stream::Weights);
         let actor = GaussianActor::new(&config.actor, observation_size, action_size, device, &mut rng)?;
         let critic = QNetwork::new(&config.critic, observation_size, action_size, device, &mut rng)?;
@@ -143,7 +150,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Action { action: numbers, log_probability })
     }
 
-    /// The mean of the current policy for one observation, for evaluating and deploying it.
+    /// The mean of the current policy for one observation, for evaluating and deploying it; like a sampled action it may
+    /// reach beyond [-1, 1].
     ///
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the policy is not.
@@ -182,6 +190,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
     /// then stay as they were.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
+        // On a clone, which shares the networks' memory, so that an error leaves no trace.
+        let mut updated = self.clone();
+        let metrics = updated.update_in_place(batch)?;
+        *self = updated;
+        Ok(metrics)
+    }
+
+    fn update_in_place(&mut self, batch: &Batch) -> Result<Metrics> {
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size())?;
 
@@ -199,6 +215,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let mut penalty = None;
         if let Some(e_step) = &mut self.penalty_e_step {
             let solution = e_step.solve(action_penalty(states.actions.clone()))?;
+            // Both preferences at once, in proportion: q ∝ π exp(Q/η) exp(-cost/η').
             weights = weights * solution.weights;
             weights = weights.clone() / weights.sum_dim(1);
             penalty = Some(solution.dual);
@@ -220,6 +237,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             },
         );
         let ((actor, report), (critic, critic_loss)) = (improved?, regressed?);
+        check_finite(
+            "the updated networks",
+            &to_host(Tensor::cat(vec![sum_of(&actor), sum_of(&critic)], 0)),
+        )?;
         self.actor = actor;
         self.critic = critic;
         self.behaviour = self.actor.valid();
@@ -285,6 +306,23 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
         SampledStates { observations, policy, actions, values }
     }
+}
+
+/// The sum of all parameters, not finite where one of them is not.
+fn sum_of<M: Module>(module: &M) -> Tensor<1> {
+    struct Sum(Option<Tensor<1>>);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let sum = param.val().inner().sum();
+            self.0 = Some(match self.0.take() {
+                Some(before) => before + sum,
+                None => sum,
+            });
+        }
+    }
+    let mut sum = Sum(None);
+    module.visit(&mut sum);
+    sum.0.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
 }
 
 /// The device of both networks, which fit each other and can be trained: Burn panics over it later.

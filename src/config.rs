@@ -40,8 +40,9 @@ pub struct MpoConfig {
     pub target_period: u64,
     /// The E-step.
     pub e_step: EStepConfig,
-    /// A second E-step, of the same form, that weighs actions by how little they reach beyond [-1, 1] (MO-MPO); none
-    /// leaves it out. Its ε is small: 1e-3.
+    /// A second E-step, of the same form, that weighs actions by how little they reach beyond [-1, 1]; none leaves it
+    /// out. Its ε is small: 1e-3. Its weights multiply those of the critic's values. (MO-MPO adds the two up: with so
+    /// small an ε that draws the policy half-way back to where it was.)
     pub action_penalty: Option<EStepConfig>,
     /// The M-step.
     pub m_step: MStepConfig,

@@ -256,7 +256,8 @@ impl Dual {
             best.map(|action| self.prior(state, action)).sum()
         };
         let kl: f64 = (0..self.states()).map(|state| -at_best(state).ln()).sum();
-        kl / self.states() as f64
+        // Rounding alone can make this slightly negative.
+        (kl / self.states() as f64).max(0.0)
     }
 
     fn at_bound(&self, lower_bound: f64) -> DualSolution {

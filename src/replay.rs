@@ -66,7 +66,6 @@ pub struct ReplayBuffer {
     next: usize,
     episodes: VecDeque<Episode>,
     steps: usize,
-    reward_sum: f64,
 }
 
 impl ReplayBuffer {
@@ -91,7 +90,6 @@ impl ReplayBuffer {
             next: 0,
             episodes: VecDeque::new(),
             steps: 0,
-            reward_sum: 0.0,
         })
     }
 
@@ -120,7 +118,10 @@ impl ReplayBuffer {
 
     /// The mean reward of the steps held; none where the buffer is empty.
     pub fn mean_reward(&self) -> Option<f64> {
-        (self.steps > 0).then(|| self.reward_sum / self.steps as f64)
+        // Added up anew: what large rewards round away from a running sum stays away when they are evicted.
+        let held = (self.oldest..self.next).filter(|&position| self.kind(position) != Kind::Last);
+        let sum: f64 = held.map(|position| f64::from(self.rewards[position % self.capacity])).sum();
+        (self.steps > 0).then(|| sum / self.steps as f64)
     }
 
     /// Starts an episode with its first observation. An episode that was under way stays as far as it went.
@@ -160,7 +161,6 @@ impl ReplayBuffer {
         self.log_probabilities[latest] = step.log_probability;
         self.kinds[latest] = if step.terminated { Kind::Terminated } else { Kind::Step };
         self.steps += 1;
-        self.reward_sum += f64::from(step.reward);
         self.append(step.next_observation);
         Ok(())
     }
@@ -184,9 +184,9 @@ impl ReplayBuffer {
         let mut rewards = Vec::with_capacity(count);
         let mut discounts = Vec::with_capacity(count);
         for &start in &starts {
-            let mut position = start;
+            let (mut position, end) = (start, start.saturating_add(steps));
             let (mut sum, mut factor) = (0.0, 1.0);
-            while position < start + steps && self.kind(position) != Kind::Last {
+            while position < end && self.kind(position) != Kind::Last {
                 sum += factor * f64::from(self.rewards[position % self.capacity]);
                 factor *= self.discount_after(position, discount);
                 position += 1;
@@ -258,7 +258,7 @@ impl ReplayBuffer {
         // Nearly every draw fits while episodes are long. Where they are short, the starts are listed instead.
         let held = self.next - self.oldest;
         let fits = |&start: &usize| {
-            start + steps < self.next
+            start.saturating_add(steps) < self.next
                 && (start..start + steps).all(|position| self.kind(position) != Kind::Last)
         };
         let mut starts = Vec::with_capacity(count);
@@ -332,7 +332,6 @@ impl ReplayBuffer {
             self.episodes.pop_front();
         } else {
             self.steps -= 1;
-            self.reward_sum -= f64::from(self.rewards[self.oldest % self.capacity]);
         }
         self.oldest += 1;
     }

@@ -71,6 +71,12 @@ impl TrainerConfig {
             self.updates_per_step,
             |&ratio| ratio >= 0.0 && ratio.is_finite(),
             "0 or more, finite",
+        )?;
+        check(
+            "TrainerConfig::stop_at_return",
+            self.stop_at_return,
+            |goal| goal.is_none_or(|goal| !goal.is_nan()),
+            "a number, or none",
         )
     }
 }
@@ -217,13 +223,13 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             if self.steps.is_multiple_of(self.config.metrics_period) {
                 events.extend(self.metrics.take().map(Event::Metrics));
             }
+            let mut stop = self.notify(&events)?;
             evaluation = None;
             if self.steps.is_multiple_of(self.config.evaluation_period) {
                 let latest = self.evaluate(self.config.evaluation_episodes)?;
-                events.push(Event::Evaluation(latest));
+                stop |= self.notify(&[Event::Evaluation(latest)])?;
                 evaluation = Some(latest);
             }
-            let stop = self.notify(&events)?;
             let goal = self.config.stop_at_return;
             if evaluation.zip(goal).is_some_and(|(latest, goal)| latest.mean_return >= goal) {
                 break StopReason::Return;

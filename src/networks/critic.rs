@@ -63,17 +63,15 @@ pub fn sampled_values<C: Critic>(critic: &C, observations: Tensor<2>, actions: T
 const ROWS_A_PIECE: usize = 512;
 
 fn is_cpu(device: &Device) -> bool {
-    let mut cpu = false;
+    let mut cpus: Vec<Device> = Vec::new();
     #[cfg(feature = "flex")]
-    {
-        cpu |= *device == Device::flex();
-    }
+    cpus.push(Device::flex());
     #[cfg(feature = "ndarray")]
     {
-        cpu |= *device == Device::ndarray();
+        #[expect(deprecated, reason = "Burn prefers flex; supported here while Burn has it")]
+        cpus.push(Device::ndarray());
     }
-    let _ = device;
-    cpu
+    cpus.contains(device)
 }
 
 /// The default critic: the first layer takes observation and action, then hidden layers and one output.

@@ -45,7 +45,12 @@ impl Optimizer {
     }
 
     /// One step of `module` against the gradient of `loss`, a tensor of one element.
+    ///
+    /// A module without trainable parameters stays as it is.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> M {
+        if !loss.is_tracked() {
+            return module;
+        }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
         if let Some(max_norm) = self.config.gradient_norm {
             gradients = clip_global_norm(&module, gradients, max_norm);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use plotters::prelude::*;
 
 use super::{Evaluation, Event, Observer, Progress};
-use crate::error::{Error, Result};
+use crate::error::{BoxedError, Error, Result};
 
 /// Draws the mean return over environment steps, with the range from lowest to highest, as an SVG file that grows with
 /// every evaluation.
@@ -22,7 +22,7 @@ impl LearningCurve {
         Self { path: path.as_ref().to_path_buf(), title: title.into(), evaluations: Vec::new() }
     }
 
-    fn draw(&self, last_step: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn draw(&self, last_step: u64) -> Result<String, BoxedError> {
         let lowest = self.evaluations.iter().map(|(_, e)| e.min_return).fold(f64::INFINITY, f64::min);
         let highest = self.evaluations.iter().map(|(_, e)| e.max_return).fold(f64::NEG_INFINITY, f64::max);
         // From 0 where no return is negative, and with some room above.
@@ -68,8 +68,7 @@ impl LearningCurve {
                 .draw()?;
             area.present()?;
         }
-        std::fs::write(&self.path, picture)?;
-        Ok(())
+        Ok(picture)
     }
 }
 
@@ -77,8 +76,11 @@ impl Observer for LearningCurve {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
         if let Event::Evaluation(evaluation) = event {
             self.evaluations.push((progress.environment_steps, *evaluation));
-            self.draw(progress.environment_steps.max(1))
+            let picture = self
+                .draw(progress.environment_steps.max(1))
                 .map_err(|source| Error::Observer { name: "LearningCurve", source })?;
+            std::fs::write(&self.path, picture)
+                .map_err(|source| Error::File { path: self.path.clone(), source })?;
         }
         Ok(ControlFlow::Continue(()))
     }
