@@ -1,6 +1,5 @@
 //! The algorithm: [`MpoAgent`], to be read beside the paper's Algorithm 1.
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::{Batch, Rows};
@@ -11,7 +10,10 @@ use crate::gaussian::Gaussian;
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
-use crate::networks::{Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, sampled_values};
+use crate::networks::{
+    Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, sampled_values,
+};
+use crate::networks::{parameter_sum, shared_device};
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
@@ -35,8 +37,10 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     device: Device,
     actor: A,
     critic: C,
-    /// The online policy without gradients, which acts.
+    /// The online policy without gradients, which explores.
     behaviour: A,
+    /// The average of the latest policies, which is evaluated and deployed.
+    average: A,
     target_actor: A,
     target_critic: C,
     critic_optimizer: Optimizer,
@@ -90,13 +94,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn with_networks(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
         config.validate()?;
         keep_freed_blocks();
-        let device = device_of(&actor, &critic)?.inner();
+        let device = shared_device(&actor, &critic)?.inner();
         Ok(Self {
             critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
             e_step: EStep::new(config.e_step.clone())?,
             penalty_e_step: config.action_penalty.clone().map(EStep::new).transpose()?,
             m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
             behaviour: actor.valid(),
+            average: actor.valid(),
             target_actor: actor.valid(),
             target_critic: critic.valid(),
             actor,
@@ -119,6 +124,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         &self.actor
     }
 
+    /// The average of the latest policies, without gradients: the one to deploy.
+    pub fn averaged_actor(&self) -> &A {
+        &self.average
+    }
+
     /// The critic that learns, on the autodiff side of the device.
     pub fn critic(&self) -> &C {
         &self.critic
@@ -139,7 +149,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the policy is not.
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
-        let policy = self.policy_at(observation)?;
+        let policy = self.policy_at(&self.behaviour, observation)?;
         let n = self.behaviour.action_size();
         let noise = tensor(self.exploration.normals(n), [1, 1, n], &self.device);
         let action = policy.sample(noise);
@@ -150,21 +160,21 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Action { action: numbers, log_probability })
     }
 
-    /// The mean of the current policy for one observation, for evaluating and deploying it; like a sampled action it may
-    /// reach beyond [-1, 1].
+    /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying
+    /// it; like a sampled action it may reach beyond [-1, 1].
     ///
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the policy is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(self.policy_at(observation)?.mean);
+        let mean = to_host(self.policy_at(&self.average, observation)?.mean);
         check_finite("the policy's action", &mean)?;
         Ok(mean)
     }
 
-    fn policy_at(&self, observation: &[f32]) -> Result<Gaussian> {
-        check_size("observation", observation.len(), self.behaviour.observation_size())?;
+    fn policy_at(&self, actor: &A, observation: &[f32]) -> Result<Gaussian> {
+        check_size("observation", observation.len(), actor.observation_size())?;
         check_finite("observation", observation)?;
-        Ok(self.behaviour.policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
+        Ok(actor.policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
     }
 
     /// Draws a batch from the replay as the settings say.
@@ -239,11 +249,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let ((actor, report), (critic, critic_loss)) = (improved?, regressed?);
         check_finite(
             "the updated networks",
-            &to_host(Tensor::cat(vec![sum_of(&actor), sum_of(&critic)], 0)),
+            &to_host(Tensor::cat(vec![parameter_sum(&actor), parameter_sum(&critic)], 0)),
         )?;
         self.actor = actor;
         self.critic = critic;
         self.behaviour = self.actor.valid();
+        self.average = follow(self.average.clone(), &self.behaviour, self.config.average_rate);
 
         // θ_i = θ, φ' = φ.
         self.updates += 1;
@@ -306,43 +317,6 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
         SampledStates { observations, policy, actions, values }
     }
-}
-
-/// The sum of all parameters, not finite where one of them is not.
-fn sum_of<M: Module>(module: &M) -> Tensor<1> {
-    struct Sum(Option<Tensor<1>>);
-    impl ModuleVisitor for Sum {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let sum = param.val().inner().sum();
-            self.0 = Some(match self.0.take() {
-                Some(before) => before + sum,
-                None => sum,
-            });
-        }
-    }
-    let mut sum = Sum(None);
-    module.visit(&mut sum);
-    sum.0.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
-}
-
-/// The device of both networks, which fit each other and can be trained: Burn panics over it later.
-fn device_of<A: Actor, C: Critic>(actor: &A, critic: &C) -> Result<Device> {
-    let (observation, n) = (actor.observation_size(), actor.action_size());
-    check("Actor::observation_size", observation, |&size| size > 0, "at least 1")?;
-    check("Actor::action_size", n, |&size| size > 0, "at least 1")?;
-    check_size("the critic's observation", critic.observation_size(), observation)?;
-    check_size("the critic's action", critic.action_size(), n)?;
-    let mut devices = actor.devices();
-    devices.extend(critic.devices());
-    let one =
-        |devices: &Vec<Device>| devices.iter().all(|device| device.is_autodiff() && *device == devices[0]);
-    check(
-        "the networks' devices",
-        &devices,
-        |devices| !devices.is_empty() && one(devices),
-        "one autodiff device",
-    )?;
-    Ok(devices.swap_remove(0))
 }
 
 /// States with actions of the target policy and their values under the target critic.

@@ -14,8 +14,8 @@ use crate::targets::CriticLoss;
 /// replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MpoConfig {
-    /// γ, how much a reward counts one step later. Accepted: 0 to 1. 0.99 looks about 100 steps ahead; raise it where
-    /// rewards come late.
+    /// γ, how much a reward counts one step later. Accepted: 0 to 1. It looks about 1 / (1 - γ) steps ahead;
+    /// raise it where rewards come late or a step is short.
     pub discount: f64,
     /// What the critic is regressed on.
     pub evaluation: PolicyEvaluation,
@@ -38,6 +38,10 @@ pub struct MpoConfig {
     /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small values
     /// learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
     pub target_period: u64,
+    /// The policy that is evaluated and deployed is an average of the latest ones, over about 1 / `average_rate` updates:
+    /// a policy that learns wanders a little with each update, its average does not. Accepted: above 0, to 1, which takes
+    /// the latest policy itself. It changes nothing of what is learnt.
+    pub average_rate: f64,
     /// The E-step.
     pub e_step: EStepConfig,
     /// A second E-step, of the same form, that weighs actions by how little they reach beyond [-1, 1]; none leaves it
@@ -77,32 +81,32 @@ pub enum ImproveAt {
 }
 
 impl Default for MpoConfig {
-    /// The modern preset, tuned on the control tasks of this crate: normalised networks, a diagonal policy with a
-    /// constraint for each dimension, 5-step targets.
+    /// The modern preset, tuned on the control tasks of this crate: normalised networks, a critic that learns faster than
+    /// the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
     fn default() -> Self {
         let network =
             NetworkConfig { hidden: vec![256, 256], activation: Activation::Relu, layer_norm: true };
-        let optimizer = OptimizerConfig { learning_rate: 3e-4, gradient_norm: None };
         Self {
-            discount: 0.99,
+            discount: 0.995,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
             critic_loss: CriticLoss::Squared,
             critic: network.clone(),
-            critic_optimizer: optimizer.clone(),
+            critic_optimizer: OptimizerConfig { learning_rate: 2e-3, gradient_norm: None },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Diagonal,
-                initial_standard_deviation: 0.5,
+                initial_standard_deviation: 0.3,
                 minimum_standard_deviation: 1e-4,
             },
             sampled_actions: 20,
             batch_size: 256,
             improve_at: ImproveAt::NextStates,
             target_period: 100,
+            average_rate: 0.002,
             e_step: EStepConfig::default(),
             action_penalty: Some(EStepConfig { epsilon: 1e-3, ..EStepConfig::default() }),
             m_step: MStepConfig {
-                epsilon_mean: 0.01,
+                epsilon_mean: 0.05,
                 epsilon_covariance: 1e-6,
                 constraint: Constraint::PerDimension,
                 iterations: 1,
@@ -112,7 +116,7 @@ impl Default for MpoConfig {
                     learning_rate_mean: 0.01,
                     learning_rate_covariance: 0.1,
                 },
-                optimizer,
+                optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None },
             },
         }
     }
@@ -143,6 +147,7 @@ impl MpoConfig {
             batch_size: 256,
             improve_at: ImproveAt::States,
             target_period: 1000,
+            average_rate: 1.0,
             e_step: EStepConfig::default(),
             action_penalty: None,
             m_step: MStepConfig {
@@ -167,6 +172,12 @@ impl MpoConfig {
         check("MpoConfig::sampled_actions", self.sampled_actions, |&count| count >= 2, "at least 2")?;
         check("MpoConfig::batch_size", self.batch_size, |&size| size > 0, "at least 1")?;
         check("MpoConfig::target_period", self.target_period, |&period| period > 0, "at least 1")?;
+        check(
+            "MpoConfig::average_rate",
+            self.average_rate,
+            |&rate| rate > 0.0 && rate <= 1.0,
+            "above 0, to 1",
+        )?;
         let (steps, lambda) = match self.evaluation {
             PolicyEvaluation::NStep { steps } => (steps, 1.0),
             PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),

@@ -22,8 +22,8 @@ pub struct TrainerConfig {
     pub replay_capacity: usize,
     /// The environment steps before the first update. Accepted: at least 1. Enough for a first idea of the rewards.
     pub warm_up_steps: u64,
-    /// Updates for each environment step after the warm-up. Accepted: 0 or more. 1 learns most from each step; less is
-    /// faster by the clock where steps are cheap.
+    /// Updates for each environment step after the warm-up. Accepted: 0 or more. The more, the fewer steps it takes to
+    /// learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a robot's.
     pub updates_per_step: f64,
     /// The environment steps between two evaluations. Accepted: at least 1.
     pub evaluation_period: u64,
@@ -44,7 +44,7 @@ impl Default for TrainerConfig {
             environment_steps: 100_000,
             replay_capacity: 1_000_000,
             warm_up_steps: 1_000,
-            updates_per_step: 1.0,
+            updates_per_step: 1.5,
             evaluation_period: 1_000,
             evaluation_episodes: 10,
             metrics_period: 1_000,

@@ -14,7 +14,7 @@ use common::agents::{agent, small};
 use common::networks::{LinearActor, Parabola};
 use common::tensors::numbers;
 use common::training::{quick, random_replay, rng, train};
-use mpo::networks::{Covariance, GaussianActor, QNetwork};
+use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
 use mpo::targets::CriticLoss;
 use mpo::{
     Action, Actor, Batch, Critic, EStepConfig, Experience, ImproveAt, Metrics, MpoAgent, MpoConfig,
@@ -348,4 +348,27 @@ fn numbers_survive_json() {
         let trainer = TrainerConfig { updates_per_step, seed, ..TrainerConfig::default() };
         assert_eq!(through_json(&trainer), trainer);
     }
+}
+
+#[test]
+fn the_deployed_policy_is_the_average() {
+    let replay = random_replay(20, 20, 3, 2);
+    let observation: Tensor<2> = Tensor::from_floats([[0.3, -0.2, 0.9]], &Device::flex());
+    let mean = |actor: &GaussianActor| numbers(&actor.policy(observation.clone()).mean);
+    let with_rate = |average_rate| agent(&MpoConfig { average_rate, ..small(MpoConfig::default()) }, 3, 2, 1);
+    let (mut latest, mut averaged) = (with_rate(1.0), with_rate(0.25));
+    let mut expected = averaged.averaged_actor().clone();
+    for _ in 0..10 {
+        train(&mut latest, &replay, 1);
+        train(&mut averaged, &replay, 1);
+        assert_eq!(mean(latest.averaged_actor()), mean(&latest.actor().valid()));
+        assert_eq!(
+            mean(&latest.actor().valid()),
+            mean(&averaged.actor().valid()),
+            "it changes what is learnt"
+        );
+        expected = follow(expected, &averaged.actor().valid(), 0.25);
+        assert_eq!(averaged.mean_action(&[0.3, -0.2, 0.9]).unwrap(), mean(&expected));
+    }
+    assert_ne!(mean(averaged.averaged_actor()), mean(&averaged.actor().valid()));
 }

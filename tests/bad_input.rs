@@ -266,6 +266,7 @@ fn trainers_refuse_settings_and_environments() {
         environment_steps: 30,
         warm_up_steps: 10,
         evaluation_episodes: 1,
+        updates_per_step: 1.0,
         ..TrainerConfig::default()
     };
     let build = |config: TrainerConfig, environments: [Faulty; 2]| {
@@ -310,6 +311,7 @@ fn trainers_refuse_answers_of_environments() {
         warm_up_steps: 5,
         evaluation_period: 20,
         evaluation_episodes: 1,
+        updates_per_step: 1.0,
         ..TrainerConfig::default()
     };
     let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
@@ -341,6 +343,7 @@ fn trainers_refuse_evaluations_without_episodes_and_replays_too_small() {
         environment_steps: 20,
         warm_up_steps: 1,
         evaluation_episodes: 1,
+        updates_per_step: 1.0,
         ..TrainerConfig::default()
     };
     let environment = || Faulty::new(3, 2);

@@ -5,10 +5,10 @@ mod support {
     pub mod tensors;
 }
 
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use mpo::Error;
-use mpo::networks::{Activation, Optimizer, OptimizerConfig};
+use mpo::networks::{Activation, Optimizer, OptimizerConfig, follow};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::random::cases;
@@ -40,7 +40,7 @@ impl Parameters {
     }
 
     fn numbers(&self) -> Vec<f64> {
-        let (vector, matrix) = (self.vector.val().inner(), self.matrix.val().inner());
+        let (vector, matrix) = (self.vector.val().without_autodiff(), self.matrix.val().without_autodiff());
         [numbers(vector), numbers(matrix)].concat()
     }
 }
@@ -160,4 +160,30 @@ fn elu_is_the_exponential_below_zero() {
 #[test]
 fn tanh_is_the_hyperbolic_tangent() {
     check_activation(Activation::Tanh, f64::tanh, |x| x.cosh().powi(-2));
+}
+
+/// θ̄ ← θ̄ + rate (θ - θ̄) from 0 towards 1 leaves 1 - (1 - rate)ᵏ after k calls, in every parameter.
+#[test]
+fn averages_follow_exponentially() {
+    let zeros = Parameters::zeros().valid();
+    let ones = zeros.clone().map(&mut One);
+    for rate in [0.002, 0.3, 1.0] {
+        let mut average = zeros.clone();
+        for calls in 1..=20 {
+            average = follow(average, &ones, rate);
+            let expected = 1.0 - (1.0 - rate).powi(calls);
+            for number in average.numbers() {
+                assert!((number - expected).abs() < 1e-12, "{rate}, {calls}: {number}, {expected}");
+            }
+        }
+    }
+}
+
+/// Sets every parameter to 1.
+struct One;
+
+impl ModuleMapper for One {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.ones_like())
+    }
 }

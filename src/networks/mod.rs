@@ -1,11 +1,15 @@
 //! Policies and critics: the traits [`Actor`] and [`Critic`], and the default networks.
 
 mod actor;
+mod average;
+mod checks;
 mod critic;
 mod layers;
 mod optimizer;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
+pub use average::follow;
+pub(crate) use checks::{parameter_sum, shared_device};
 pub use critic::{Critic, QNetwork, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};

@@ -16,6 +16,8 @@ pub fn quick() -> MpoConfig {
     // Narrow enough that actions beyond [-1, 1], which are worth as much as those at its ends, do not matter.
     config.actor.initial_standard_deviation = 0.2;
     config.target_period = 10;
+    config.average_rate = 1.0;
+    config.discount = 0.99;
     config
 }
 

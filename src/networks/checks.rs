@@ -1,0 +1,44 @@
+//! What has to hold of networks before and after they learn.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::{Actor, Critic};
+use crate::error::{Result, check, check_size};
+
+/// The sum of all parameters, not finite where one of them is not.
+pub(crate) fn parameter_sum<M: Module>(module: &M) -> Tensor<1> {
+    struct Sum(Option<Tensor<1>>);
+    impl ModuleVisitor for Sum {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let sum = param.val().inner().sum();
+            self.0 = Some(match self.0.take() {
+                Some(before) => before + sum,
+                None => sum,
+            });
+        }
+    }
+    let mut sum = Sum(None);
+    module.visit(&mut sum);
+    sum.0.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
+}
+
+/// The device of both networks, which fit each other and can be trained: Burn panics over it later.
+pub(crate) fn shared_device<A: Actor, C: Critic>(actor: &A, critic: &C) -> Result<Device> {
+    let (observation, n) = (actor.observation_size(), actor.action_size());
+    check("Actor::observation_size", observation, |&size| size > 0, "at least 1")?;
+    check("Actor::action_size", n, |&size| size > 0, "at least 1")?;
+    check_size("the critic's observation", critic.observation_size(), observation)?;
+    check_size("the critic's action", critic.action_size(), n)?;
+    let mut devices = actor.devices();
+    devices.extend(critic.devices());
+    let one =
+        |devices: &Vec<Device>| devices.iter().all(|device| device.is_autodiff() && *device == devices[0]);
+    check(
+        "the networks' devices",
+        &devices,
+        |devices| !devices.is_empty() && one(devices),
+        "one autodiff device",
+    )?;
+    Ok(devices.swap_remove(0))
+}
