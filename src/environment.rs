@@ -6,13 +6,14 @@ use crate::error::{Error, Result, check, check_finite, check_size};
 ///
 /// The environment speaks its own units: observations as they are measured, actions inside
 /// [`action_bounds`](Environment::action_bounds). The policy works in [-1, 1]; the library maps between them and
-/// never hands over an action outside the bounds.
+/// never hands over an action outside the bounds. Every episode has to end at some time, be it by truncation: an
+/// evaluation plays whole episodes.
 ///
 /// ```
 /// use mpo::{ActionBounds, Environment, Step};
 ///
-/// /// A point that is to be moved to zero.
-/// struct Point(f32);
+/// /// A point that is to be moved to zero: position and steps made.
+/// struct Point(f32, u32);
 ///
 /// impl Environment for Point {
 ///     type Error = std::convert::Infallible;
@@ -26,13 +27,14 @@ use crate::error::{Error, Result, check, check_finite, check_size};
 ///     }
 ///
 ///     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
-///         self.0 = if seed % 2 == 0 { 1.0 } else { -1.0 };
+///         *self = Self(if seed % 2 == 0 { 1.0 } else { -1.0 }, 0);
 ///         Ok(vec![self.0])
 ///     }
 ///
 ///     fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error> {
-///         self.0 += 0.1 * action[0];
-///         Ok(Step { observation: vec![self.0], reward: -self.0.abs(), terminated: false, truncated: false })
+///         *self = Self(self.0 + 0.1 * action[0], self.1 + 1);
+///         let truncated = self.1 == 50;
+///         Ok(Step { observation: vec![self.0], reward: -self.0.abs(), terminated: false, truncated })
 ///     }
 /// }
 /// ```
