@@ -62,15 +62,17 @@ pub fn sampled_values<C: Critic>(critic: &C, observations: Tensor<2>, actions: T
 /// With 256 hidden units, half a megabyte of activations a layer.
 const ROWS_A_PIECE: usize = 512;
 
+#[cfg_attr(
+    feature = "ndarray",
+    expect(deprecated, reason = "Burn prefers flex; ndarray is supported here while Burn has it")
+)]
 fn is_cpu(device: &Device) -> bool {
-    let mut cpus: Vec<Device> = Vec::new();
-    #[cfg(feature = "flex")]
-    cpus.push(Device::flex());
-    #[cfg(feature = "ndarray")]
-    {
-        #[expect(deprecated, reason = "Burn prefers flex; supported here while Burn has it")]
-        cpus.push(Device::ndarray());
-    }
+    let cpus: &[Device] = &[
+        #[cfg(feature = "flex")]
+        Device::flex(),
+        #[cfg(feature = "ndarray")]
+        Device::ndarray(),
+    ];
     cpus.contains(device)
 }
 
