@@ -81,7 +81,7 @@ pub enum ImproveAt {
 }
 
 impl Default for MpoConfig {
-    /// The modern preset, tuned on the control tasks of this crate: normalised networks, a critic that learns faster than
+    /// The modern preset, tuned on the balancing cartpole: normalised networks, a critic that learns faster than
     /// the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
     fn default() -> Self {
         let network =
