@@ -10,7 +10,7 @@ use crate::targets::CriticLoss;
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
-/// [`MpoConfig::default`] is a modern preset that learns fast and steadily; [`MpoConfig::paper`] is the
+/// [`MpoConfig::default`] is a modern preset that learns fast; [`MpoConfig::paper`] is the
 /// replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MpoConfig {
