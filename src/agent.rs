@@ -1,12 +1,13 @@
 //! The algorithm: [`MpoAgent`], to be read beside the paper's Algorithm 1.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::error::{Result, check, check_finite, check_size};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
+use crate::host::{tensor, to_host};
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
@@ -328,12 +329,4 @@ struct SampledStates {
     actions: Tensor<3>,
     /// Q'(s, a), `[rows, samples]`
     values: Tensor<2>,
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
 }

@@ -12,6 +12,7 @@ pub mod envs;
 mod error;
 mod estep;
 mod gaussian;
+mod host;
 mod memory;
 mod metrics;
 mod mstep;

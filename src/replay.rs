@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 
 use crate::batch::{Sequences, Transitions};
 use crate::error::{Error, Result, check, check_finite, check_size};
+use crate::host::tensor;
 use crate::rng::Rng;
 
 /// One step as it is stored: the action taken, and what came of it.
@@ -48,7 +49,8 @@ struct Episode {
 /// Stores episodes, each observation once, and evicts the oldest steps when full.
 ///
 /// Sampling is uniform over all steps held, those of the episode under way included. An episode of T steps takes
-/// T + 1 of the capacity, one for each observation; memory grows with what is stored, up to the capacity.
+/// T + 1 of the capacity, one for each observation, of 4 (observation + action) + 9 bytes each; memory grows with what
+/// is stored, up to the capacity.
 #[derive(Debug, Clone)]
 pub struct ReplayBuffer {
     capacity: usize,
@@ -335,8 +337,4 @@ impl ReplayBuffer {
         }
         self.oldest += 1;
     }
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
 }

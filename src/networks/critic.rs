@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::layers::{Hidden, NetworkConfig, linear};
 use crate::error::{Result, check};
+use crate::host::is_cpu;
 use crate::rng::Rng;
 
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).
@@ -61,20 +62,6 @@ pub fn sampled_values<C: Critic>(critic: &C, observations: Tensor<2>, actions: T
 
 /// With 256 hidden units, half a megabyte of activations a layer.
 const ROWS_A_PIECE: usize = 512;
-
-#[cfg_attr(
-    feature = "ndarray",
-    expect(deprecated, reason = "Burn prefers flex; ndarray is supported here while Burn has it")
-)]
-fn is_cpu(device: &Device) -> bool {
-    let cpus: &[Device] = &[
-        #[cfg(feature = "flex")]
-        Device::flex(),
-        #[cfg(feature = "ndarray")]
-        Device::ndarray(),
-    ];
-    cpus.contains(device)
-}
 
 /// The default critic: the first layer takes observation and action, then hidden layers and one output.
 #[derive(Module, Debug)]

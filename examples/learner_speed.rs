@@ -1,0 +1,237 @@
+//! Times the learner on synthetic data: 17 observations, 6 action components, a full replay.
+//!
+//! ```text
+//! cargo run --release --example learner_speed -- W1
+//! ```
+//!
+//! Prints what it measures, and as its last line one JSON object. Every figure is a median: of whole updates
+//! (a batch is sampled and learnt from), and of the parts, which are timed
+//! one by one in between.
+
+use std::error::Error;
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, TensorData};
+use clap::{Parser, ValueEnum};
+use mpo::networks::{Optimizer, sampled_values};
+use mpo::{
+    Actor, Batch, Critic, EStep, Experience, ImproveAt, MStep, MpoAgent, MpoConfig, ReplayBuffer, Rng, Stream,
+};
+
+const OBSERVATION: usize = 17;
+const ACTION: usize = 6;
+const WARM_UP: usize = 10;
+
+/// Times the learner on synthetic data.
+#[derive(Parser)]
+struct Arguments {
+    /// What to time.
+    #[arg(value_enum, ignore_case = true)]
+    workload: Workload,
+    /// How many updates to time.
+    #[arg(long, default_value_t = 100)]
+    updates: usize,
+    /// How many threads to compute with.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// The number of states in a batch, where it is not the workload's.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// The sampled actions a state, where they are not the workload's.
+    #[arg(long)]
+    samples: Option<usize>,
+    /// At which states the policy is improved: at those of the batch, as in the paper, or at the next ones, whose
+    /// values the critic's targets need anyway.
+    #[arg(long, value_enum, default_value_t = States::NextStates)]
+    improve_at: States,
+    /// How many steps the replay holds.
+    #[arg(long, default_value_t = 100_000)]
+    replay: usize,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Workload {
+    /// The replication paper's learner: 64 sampled actions, full covariance, five turns of the M-step.
+    W1,
+    /// A modern learner: 20 sampled actions, diagonal covariance, a constraint for each dimension, one turn.
+    W2,
+    /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
+    Default,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum States {
+    States,
+    NextStates,
+}
+
+impl Workload {
+    fn config(self) -> MpoConfig {
+        let paper = MpoConfig::paper();
+        let mut modern = MpoConfig::default();
+        match self {
+            Self::W1 => paper,
+            Self::W2 => {
+                modern.critic.layer_norm = false;
+                modern.actor.network.layer_norm = false;
+                MpoConfig { action_penalty: None, average_rate: 1.0, evaluation: paper.evaluation, ..modern }
+            }
+            Self::Default => modern,
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
+    let mut config = arguments.workload.config();
+    config.batch_size = arguments.batch.unwrap_or(config.batch_size);
+    config.sampled_actions = arguments.samples.unwrap_or(config.sampled_actions);
+    config.improve_at = match arguments.improve_at {
+        States::States => ImproveAt::States,
+        States::NextStates => ImproveAt::NextStates,
+    };
+    let device = Device::flex();
+    let mut rng = Rng::stream(1, Stream::Replay);
+    let before = resident_mebibytes();
+    let replay = filled_replay(arguments.replay, &mut rng)?;
+    if let (Some(before), Some(after)) = (before, resident_mebibytes()) {
+        let bytes = (after - before) * 1024.0 * 1024.0 / replay.len() as f64;
+        println!("replay: {} steps, {bytes:.1} bytes each", replay.len());
+    }
+    let mut agent = MpoAgent::new(config.clone(), OBSERVATION, ACTION, &device, 1)?;
+    let mut parts = Parts::new(&agent, &device)?;
+
+    let mut updates = Vec::new();
+    let mut times: [Vec<f64>; 3] = Default::default();
+    for index in 0..WARM_UP + arguments.updates {
+        let start = Instant::now();
+        let batch = agent.sample(&replay, &mut rng)?;
+        agent.update(&batch)?;
+        let update = milliseconds(start);
+        let part = parts.time(&config, &batch, &mut rng, &device)?;
+        if index >= WARM_UP {
+            updates.push(update);
+            times.iter_mut().zip(part).for_each(|(times, time)| times.push(time));
+        }
+    }
+    let [critic, e_step, m_step] = times.map(|mut times| percentile(&mut times, 0.5));
+    let improve_at = match config.improve_at {
+        ImproveAt::States => "states",
+        ImproveAt::NextStates => "next-states",
+    };
+    println!("{} states, {} sampled actions, {improve_at}", config.batch_size, config.sampled_actions);
+    if let Some(memory) = resident_mebibytes() {
+        println!("memory: {memory:.1} MiB after {} updates", agent.updates());
+    }
+    println!(
+        r#"{{"learner": "mpo", "workload": "{}", "threads": {}, "improve_at": "{improve_at}", "batch": {}, "samples": {}, "ms_per_update": {:.3}, "p10_ms": {:.3}, "critic_ms": {critic:.3}, "estep_ms": {e_step:.3}, "mstep_ms": {m_step:.3}}}"#,
+        arguments
+            .workload
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_uppercase()),
+        arguments.threads,
+        config.batch_size,
+        config.sampled_actions,
+        percentile(&mut updates, 0.5),
+        percentile(&mut updates, 0.1),
+    );
+    Ok(())
+}
+
+/// The parts of an update, on networks of their own.
+struct Parts {
+    actor: mpo::GaussianActor,
+    critic: mpo::QNetwork,
+    target_actor: mpo::GaussianActor,
+    target_critic: mpo::QNetwork,
+    optimizer: Optimizer,
+    e_step: EStep,
+    m_step: MStep,
+}
+
+impl Parts {
+    fn new(agent: &MpoAgent, device: &Device) -> mpo::Result<Self> {
+        let config = agent.config();
+        Ok(Self {
+            actor: agent.actor().clone(),
+            critic: agent.critic().clone(),
+            target_actor: agent.actor().valid(),
+            target_critic: agent.critic().valid(),
+            optimizer: Optimizer::new(config.critic_optimizer.clone())?,
+            e_step: EStep::new(config.e_step.clone())?,
+            m_step: MStep::new(config.m_step.clone(), ACTION, device)?,
+        })
+    }
+
+    /// Milliseconds of: the critic (sampled values at one set of states, and its regression), the E-step (dual and
+    /// weights), the M-step.
+    fn time(
+        &mut self,
+        config: &MpoConfig,
+        batch: &Batch,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Result<[f64; 3], Box<dyn Error>> {
+        let Batch::Transitions(batch) = batch else { return Err("the workloads sample transitions".into()) };
+        let states = batch.next_observations.clone();
+        let shape = [config.batch_size, config.sampled_actions, ACTION];
+        let noise = TensorData::new(rng.normals(shape.iter().product()), shape);
+        let policy = self.target_actor.policy(states.clone());
+        let actions = policy.sample(Tensor::from_data(noise, device));
+
+        let start = Instant::now();
+        let values = sampled_values(&self.target_critic, states.clone(), actions.clone().clamp(-1.0, 1.0));
+        let targets =
+            batch.rewards.clone() + batch.discounts.clone() * values.clone().mean_dim(1).squeeze_dim::<1>(1);
+        let taken = Tensor::from_inner(batch.actions.clone().clamp(-1.0, 1.0));
+        let estimates = self.critic.values(Tensor::from_inner(batch.observations.clone()), taken);
+        let loss = config.critic_loss.loss(estimates, Tensor::from_inner(targets));
+        self.critic = self.optimizer.step(self.critic.clone(), loss);
+        let critic = milliseconds(start);
+
+        let start = Instant::now();
+        let weights = self.e_step.solve(values)?.weights;
+        let e_step = milliseconds(start);
+
+        let start = Instant::now();
+        (self.actor, _) = self.m_step.improve(self.actor.clone(), states, &policy, actions, weights)?;
+        Ok([critic, e_step, milliseconds(start)])
+    }
+}
+
+fn filled_replay(steps: usize, rng: &mut Rng) -> mpo::Result<ReplayBuffer> {
+    let mut replay = ReplayBuffer::new(steps + steps.div_ceil(1000).max(2), OBSERVATION, ACTION)?;
+    for step in 0..steps {
+        if step % 1000 == 0 {
+            replay.begin_episode(&rng.normals(OBSERVATION))?;
+        }
+        replay.push(Experience {
+            action: &rng.normals(ACTION),
+            log_probability: rng.normal() as f32,
+            reward: rng.uniform(0.0, 1.0) as f32,
+            next_observation: &rng.normals(OBSERVATION),
+            terminated: false,
+            truncated: step % 1000 == 999,
+        })?;
+    }
+    Ok(replay)
+}
+
+fn milliseconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+fn percentile(times: &mut [f64], share: f64) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
+}
+
+/// The process's resident memory, where the system tells.
+fn resident_mebibytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes / 1024.0)
+}
