@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 pub(super) enum Falloff {
     /// A bell curve, never quite 0. The value at the margin lies in (0, 1).
     Gaussian,
+    /// A straight line that ends at 0. The value at the margin lies in [0, 1).
+    Linear,
     /// A parabola that ends at 0. The value at the margin lies in [0, 1).
     Quadratic,
 }
@@ -31,6 +33,7 @@ pub(super) fn tolerance(
     let distance = outside / margin;
     match falloff {
         Falloff::Gaussian => (at_margin.ln() * distance * distance).exp(),
+        Falloff::Linear => (1.0 - (1.0 - at_margin) * distance).max(0.0),
         Falloff::Quadratic => (1.0 - (1.0 - at_margin) * distance * distance).max(0.0),
     }
 }
@@ -43,7 +46,7 @@ mod tests {
 
     #[test]
     fn tolerance_is_one_inside_its_bounds() {
-        for falloff in [Falloff::Gaussian, Falloff::Quadratic] {
+        for falloff in [Falloff::Gaussian, Falloff::Linear, Falloff::Quadratic] {
             for margin in [0.0, 0.5] {
                 for x in [-1.0, 0.3, 2.0] {
                     assert_eq!(tolerance(x, -1.0..=2.0, margin, falloff, 0.1), 1.0);
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn tolerance_without_margin_is_a_step() {
-        for falloff in [Falloff::Gaussian, Falloff::Quadratic] {
+        for falloff in [Falloff::Gaussian, Falloff::Linear, Falloff::Quadratic] {
             assert_eq!(tolerance(2.0 + 1e-12, -1.0..=2.0, 0.0, falloff, 0.1), 0.0);
             assert_eq!(tolerance(-1.0 - 1e-12, -1.0..=2.0, 0.0, falloff, 0.1), 0.0);
         }
@@ -74,6 +77,18 @@ mod tests {
         for x in [3.0, -2.0] {
             assert_relative_eq!(value(x), 1e-4, max_relative = 1e-14);
         }
+    }
+
+    #[test]
+    fn linear_tolerance_has_its_closed_form() {
+        // The hopper's wish for speed: half of it at 1 m/s below the bound, nothing at 2 m/s below.
+        let value = |x| tolerance(x, 2.0..=f64::INFINITY, 1.0, Falloff::Linear, 0.5);
+        for (x, expected) in
+            [(1.5, 0.75), (1.0, 0.5), (0.25, 0.125), (0.0, 0.0), (-1.0, 0.0), (f64::MIN, 0.0)]
+        {
+            assert_eq!(value(x), expected);
+        }
+        assert_eq!(tolerance(3.0, 0.0..=2.0, 2.0, Falloff::Linear, 0.0), 0.5);
     }
 
     #[test]

@@ -5,10 +5,11 @@ mod physics;
 use std::f64::consts::PI;
 
 use self::physics::State;
-use super::error::{ControlError, check_action};
+use super::JointState;
+use super::episode::{Episode, widened};
+use super::error::ControlError;
 use super::reward::{Falloff, tolerance};
 use super::step::{ControlStep, rounded};
-use super::{EPISODE_STEPS, JointState};
 use crate::environment::{ActionBounds, Environment, Step};
 use crate::rng::{Rng, Stream};
 
@@ -44,8 +45,7 @@ const OBSERVATIONS: usize = 5;
 pub struct Cartpole {
     start: Start,
     state: State,
-    /// The steps left in the running episode, 0 where there is none.
-    steps_left: usize,
+    episode: Episode,
 }
 
 /// Where an episode begins, the only difference between the tasks.
@@ -71,7 +71,7 @@ impl Cartpole {
             Start::Upright => 0.0,
             Start::Hanging => PI,
         };
-        Self { start, state: State { qpos: [0.0, angle], qvel: [0.0; 2] }, steps_left: 0 }
+        Self { start, state: State { qpos: [0.0, angle], qvel: [0.0; 2] }, episode: Episode::default() }
     }
 
     /// The state: position (m) and angle (rad, 0 upright) in `qpos`, their rates in `qvel`. Before the first reset
@@ -88,7 +88,7 @@ impl Cartpole {
     pub fn reset_to(&mut self, state: JointState<2>) -> Result<Vec<f32>, ControlError> {
         state.check()?;
         self.state = state;
-        self.steps_left = EPISODE_STEPS;
+        self.episode = Episode::begun();
         Ok(rounded(&self.observation()))
     }
 
@@ -98,16 +98,12 @@ impl Cartpole {
     /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first reset
     /// and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can simulate.
     pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<5>, ControlError> {
-        check_action(&[action])?;
-        if self.steps_left == 0 {
-            return Err(ControlError::NoEpisode { steps: EPISODE_STEPS });
-        }
+        self.episode.check(&[action])?;
         self.state = physics::step(&self.state, action).settled()?;
-        self.steps_left -= 1;
         Ok(ControlStep {
             observation: self.observation(),
             reward: reward(&self.state, action),
-            truncated: self.steps_left == 0,
+            truncated: self.episode.advance(),
         })
     }
 
@@ -139,10 +135,8 @@ impl Environment for Cartpole {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
-        let &[action] = action else {
-            return Err(ControlError::ActionSize { size: action.len(), expected: ACTIONS });
-        };
-        self.step_f64(action.into()).map(Step::from)
+        let [push] = widened(action)?;
+        self.step_f64(push).map(Step::from)
     }
 }
 
@@ -287,10 +281,10 @@ mod tests {
         call: impl FnOnce(&mut Cartpole) -> Result<T, ControlError>,
         message: &str,
     ) {
-        let before = (cartpole.state, cartpole.steps_left);
+        let before = (cartpole.state, cartpole.episode);
         let error = call(cartpole).unwrap_err();
         assert_eq!(error.to_string(), message);
-        assert_eq!((cartpole.state, cartpole.steps_left), before);
+        assert_eq!((cartpole.state, cartpole.episode), before);
     }
 
     #[test]
@@ -360,7 +354,7 @@ mod tests {
 
     /// Steps through an episode; whatever the actions, it is to stay finite and below generous bounds.
     fn survive(cartpole: &mut Cartpole, mut action: impl FnMut(usize, State) -> f32) {
-        for index in 0..EPISODE_STEPS {
+        for index in 0..1000 {
             let action = action(index, cartpole.state());
             let step = cartpole.step(&[action]).unwrap();
             assert!(step.observation.iter().all(|value| value.abs() < 1e3), "{step:?}");

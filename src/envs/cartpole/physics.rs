@@ -1,6 +1,7 @@
 //! The simulation of the cart and its pole: two joints, the cart's slide (metres) and the pole's hinge (radians,
 //! 0 upright), in MuJoCo's model of the task.
 
+use crate::envs::GRAVITY;
 use crate::envs::dynamics::{JointState, SoftConstraint, capsule_inertia};
 
 /// Cart and pole: `qpos` is (position, angle), `qvel` its rate.
@@ -8,7 +9,6 @@ pub(super) type State = JointState<2>;
 
 /// The time of one control step, in seconds.
 const TIME_STEP: f64 = 0.01;
-const GRAVITY: f64 = 9.81;
 const CART_MASS: f64 = 1.0;
 const POLE_MASS: f64 = 0.1;
 /// From the hinge to the pole's centre, in metres.

@@ -1,0 +1,77 @@
+//! What the joint limits and contacts ask for: the rows of MuJoCo's soft constraints.
+
+use std::array;
+
+use super::chain::{Chain, difference, dot};
+use super::contacts::{self, Contact};
+use super::matrix::{Vector, inner};
+use super::model::{FOOT, JOINT, JOINTS, TOUCH, TOUCH_RADIUS, WAIST};
+use crate::envs::dynamics::{JointState, SoftConstraint};
+
+const SOFTNESS: SoftConstraint = SoftConstraint { time_constant: 0.02 };
+
+/// A one-sided constraint: J a >= target, held softly.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub jacobian: Vector,
+    /// The acceleration aimed at.
+    pub target: f64,
+    /// The force for every unit of acceleration that is missing.
+    pub stiffness: f64,
+    /// The share of the force that toe and heel feel.
+    pub felt: [f64; 2],
+}
+
+impl Row {
+    /// The force of the constraint where its acceleration exceeds the target by `excess`: it only pushes.
+    pub(super) fn force(&self, excess: f64) -> f64 {
+        -self.stiffness * excess.min(0.0)
+    }
+}
+
+/// Replaces `rows` by those of a state.
+pub(super) fn collect(state: &JointState<JOINTS>, chain: &Chain, rows: &mut Vec<Row>) {
+    rows.clear();
+    for (motor, constants) in JOINT.iter().enumerate() {
+        let joint = WAIST + motor;
+        let [low, high] = constants.range.map(f64::to_radians);
+        for (direction, distance) in [(1.0, state.qpos[joint] - low), (-1.0, high - state.qpos[joint])] {
+            if distance < 0.0 {
+                let (target, softness) = SOFTNESS.response(distance, direction * state.qvel[joint]);
+                let stiffness = 1.0 / (softness * constants.inverse_inertia);
+                let jacobian = array::from_fn(|column| if column == joint { direction } else { 0.0 });
+                rows.push(Row { jacobian, target, stiffness, felt: [0.0; 2] });
+            }
+        }
+    }
+    contacts::find(chain, |contact| rows.extend(pyramid(contact, &state.qvel, chain)));
+}
+
+/// The pyramid that stands for the cone of friction 1: its four edges. The two that lean out of the plane are one row
+/// of twice the stiffness, as nothing in the plane moves against them.
+fn pyramid(contact: &Contact, qvel: &Vector, chain: &Chain) -> [Row; 3] {
+    let [x, z] = contact.jacobian(chain);
+    let [normal_x, normal_z] = contact.touch.normal;
+    let felt = touched(contact, chain);
+    [(0.0, 2.0), (1.0, 1.0), (-1.0, 1.0)].map(|(lean, edges)| {
+        let [along_x, along_z] = [normal_x + lean * normal_z, normal_z - lean * normal_x];
+        let jacobian = array::from_fn(|joint| along_x * x[joint] + along_z * z[joint]);
+        let (target, softness) = SOFTNESS.response(contact.touch.distance, inner(&jacobian, qvel));
+        let stiffness = edges / (4.0 * softness * contact.inverse_inertia());
+        Row { jacobian, target, stiffness, felt }
+    })
+}
+
+/// Whether toe and heel feel a contact (1 or 0): the ray out of the foot has to hit the ball around their point.
+fn touched(contact: &Contact, chain: &Chain) -> [f64; 2] {
+    if contact.body != FOOT {
+        return [0.0; 2];
+    }
+    let outwards = contact.touch.normal.map(|component| -component);
+    TOUCH.map(|site| {
+        let to_site = difference(chain.point(FOOT, site), contact.touch.point);
+        let ahead = dot(to_site, outwards);
+        let clearance = TOUCH_RADIUS * TOUCH_RADIUS - dot(to_site, to_site) + ahead * ahead;
+        if clearance > 0.0 && ahead + clearance.sqrt() >= 0.0 { 1.0 } else { 0.0 }
+    })
+}

@@ -1,0 +1,235 @@
+//! The hopper tasks: what is observed, rewarded and started from.
+
+mod capsules;
+mod chain;
+mod constraints;
+mod contacts;
+mod matrix;
+mod model;
+mod physics;
+mod solver;
+
+use std::f64::consts::PI;
+
+use self::chain::Chain;
+use self::constraints::Row;
+use self::model::{FOOT, JOINT, JOINTS, MOTORS, TORSO};
+use self::physics::State;
+use super::JointState;
+use super::episode::{Episode, widened};
+use super::error::ControlError;
+use super::reward::{Falloff, tolerance};
+use super::step::{ControlStep, rounded};
+use crate::environment::{ActionBounds, Environment, Step};
+use crate::rng::{Rng, Stream};
+
+const OBSERVATIONS: usize = 15;
+
+/// How far the torso is to be above the foot where the hopper stands (m).
+const STAND_HEIGHT: f64 = 0.6;
+/// The speed it is to hop with (m/s).
+const HOP_SPEED: f64 = 2.0;
+
+/// A planar robot with one leg: `hopper` of the DeepMind Control Suite.
+///
+/// - **Action** (4): the torques at waist, hip, knee and ankle, -1 to 1 standing for 30, 40, 30 and 10 N m to either
+///   side. Beyond that the torques grow no further; the reward counts the action as given.
+/// - **Observation** (15): the torso's height (m) and pitch, the angles of waist, hip, knee and ankle, the torso's
+///   velocities along and upwards (m/s), the five angular velocities (rad/s), and ln(1 + force in N) on toe and heel.
+/// - **Reward**: 0 to 1. To stand: where the torso is 0.6 m to 2 m above the foot, more the smaller the action. To hop:
+///   where it stands so, more the faster it moves forward, in full from 2 m/s on.
+/// - **Episode**: 1000 steps of 0.02 s, then truncated; it never terminates. It starts in any pose, lying mostly.
+///
+/// The state, [`JointState<7>`](JointState), is (x, height, pitch, waist, hip, knee, ankle) and its rate; x and height
+/// are those of the torso, where an upright one is at height 0. See the [module](super) for the sources.
+///
+/// ```
+/// use mpo::Environment;
+/// use mpo::envs::Hopper;
+///
+/// let mut hopper = Hopper::stand();
+/// assert_eq!(hopper.reset(1)?.len(), 15);
+/// let step = hopper.step(&[0.1, -0.2, 0.3, 0.0])?;
+/// assert!((0.0..=1.0).contains(&step.reward));
+/// # Ok::<(), mpo::envs::ControlError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Hopper {
+    goal: Goal,
+    state: State,
+    episode: Episode,
+    /// The constraints of the last state: room that every step uses again.
+    rows: Vec<Row>,
+}
+
+/// What is rewarded, the only difference between the tasks.
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    Stand,
+    Hop,
+}
+
+impl Hopper {
+    /// The task to stand up and stay standing.
+    pub fn stand() -> Self {
+        Self::new(Goal::Stand)
+    }
+
+    /// The task to stand up and hop forward.
+    pub fn hop() -> Self {
+        Self::new(Goal::Hop)
+    }
+
+    fn new(goal: Goal) -> Self {
+        let mut rows = Vec::new();
+        let state = State::new(JointState { qpos: [0.0; JOINTS], qvel: [0.0; JOINTS] }, &mut rows);
+        Self { goal, state, episode: Episode::default(), rows }
+    }
+
+    /// The state: positions (m) and angles (rad) in `qpos`, their rates in `qvel`. Before the first reset it stands
+    /// with straight joints.
+    pub fn state(&self) -> JointState<7> {
+        self.state.joints
+    }
+
+    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state.
+    ///
+    /// # Errors
+    /// [`ControlError::State`] where a number is not finite or exceeds a magnitude of 1e10.
+    pub fn reset_to(&mut self, state: JointState<7>) -> Result<Vec<f32>, ControlError> {
+        state.check()?;
+        self.state = State::new(state, &mut self.rows);
+        self.episode = Episode::begun();
+        Ok(rounded(&self.observation()))
+    }
+
+    /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
+    ///
+    /// # Errors
+    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first reset
+    /// and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can simulate.
+    pub fn step_f64(&mut self, action: &[f64; 4]) -> Result<ControlStep<15>, ControlError> {
+        self.episode.check(action)?;
+        let next = self.state.step(action, &mut self.rows);
+        next.joints.settled()?;
+        self.state = next;
+        Ok(ControlStep {
+            observation: self.observation(),
+            reward: reward(self.goal, &self.state.joints, action),
+            truncated: self.episode.advance(),
+        })
+    }
+
+    fn observation(&self) -> [f64; OBSERVATIONS] {
+        let mut observation = [0.0; OBSERVATIONS];
+        observation[..6].copy_from_slice(&self.state.joints.qpos[1..]);
+        observation[6..13].copy_from_slice(&self.state.joints.qvel);
+        observation[13..].copy_from_slice(&self.state.touch.map(f64::ln_1p));
+        observation
+    }
+}
+
+impl Environment for Hopper {
+    type Error = ControlError;
+
+    fn observation_size(&self) -> usize {
+        OBSERVATIONS
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        ActionBounds::symmetric(MOTORS)
+    }
+
+    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, ControlError> {
+        let mut rng = Rng::stream(seed, Stream::Episodes);
+        let pitch = rng.uniform(-PI, PI);
+        let [waist, hip, knee, ankle] = JOINT.map(|joint| {
+            let [low, high] = joint.range.map(f64::to_radians);
+            rng.uniform(low, high)
+        });
+        self.reset_to(JointState { qpos: [0.0, 0.0, pitch, waist, hip, knee, ankle], qvel: [0.0; JOINTS] })
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
+        self.step_f64(&widened(action)?).map(Step::from)
+    }
+}
+
+fn reward(goal: Goal, joints: &JointState<JOINTS>, action: &[f64; MOTORS]) -> f64 {
+    let chain = Chain::new(&joints.qpos);
+    let height = chain.centre(TORSO)[1] - chain.centre(FOOT)[1];
+    let standing = tolerance(height, STAND_HEIGHT..=2.0, 0.0, Falloff::Linear, 0.0);
+    standing
+        * match goal {
+            Goal::Stand => {
+                let small = action.map(|torque| tolerance(torque, 0.0..=0.0, 1.0, Falloff::Quadratic, 0.0));
+                (4.0 + small.iter().sum::<f64>() / MOTORS as f64) / 5.0
+            }
+            Goal::Hop => {
+                let speed = chain.speed(&joints.qvel);
+                tolerance(speed, HOP_SPEED..=f64::INFINITY, HOP_SPEED / 2.0, Falloff::Linear, 0.5)
+            }
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use approx::assert_relative_eq;
+
+    use super::*;
+
+    const STRAIGHT: JointState<7> = JointState { qpos: [0.0; 7], qvel: [0.0; 7] };
+
+    #[test]
+    fn the_rewards_have_their_closed_forms() {
+        let stand = |joints: JointState<7>, action| reward(Goal::Stand, &joints, action);
+        assert_eq!(stand(STRAIGHT, &[0.0; 4]), 1.0);
+        assert_relative_eq!(stand(STRAIGHT, &[1.0, -3.0, 1.0, -1.0]), 0.8, max_relative = 1e-15);
+        assert_relative_eq!(stand(STRAIGHT, &[0.5, 0.0, 0.0, 0.0]), 0.9875, max_relative = 1e-15);
+        let hop = |speed: f64| {
+            let qvel = [speed, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+            reward(Goal::Hop, &JointState { qvel, ..STRAIGHT }, &[0.3; 4])
+        };
+        for (speed, expected) in [(3.0, 1.0), (2.0, 1.0), (1.5, 0.75), (1.0, 0.5), (0.0, 0.0), (-1.0, 0.0)] {
+            assert_relative_eq!(hop(speed), expected, max_relative = 1e-14);
+        }
+        // Lying on its side, or with the torso less than 0.6 m above the foot, it earns nothing.
+        let lying = JointState { qpos: [0.0, 0.0, PI / 2.0, 0.0, 0.0, 0.0, 0.0], qvel: [5.0; 7] };
+        let folded = JointState { qpos: [0.0, 0.0, 0.0, 0.0, -1.5, 2.6, 0.0], qvel: [5.0; 7] };
+        for joints in [lying, folded] {
+            assert_eq!((stand(joints, &[0.0; 4]), reward(Goal::Hop, &joints, &[0.0; 4])), (0.0, 0.0));
+        }
+    }
+
+    #[test]
+    fn the_observation_has_its_order() {
+        let mut hopper = Hopper::hop();
+        let state = JointState {
+            qpos: [9.0, 0.5, 0.1, 0.2, -0.3, 0.4, 0.5],
+            qvel: [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0],
+        };
+        let observation = hopper.reset_to(state).unwrap();
+        // In the air toe and heel feel nothing; x is not observed.
+        let expected = [0.5, 0.1, 0.2, -0.3, 0.4, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.0, 0.0];
+        assert_eq!(observation, expected);
+    }
+
+    #[test]
+    fn it_starts_at_rest_in_any_pose() {
+        let mut hopper = Hopper::stand();
+        let ranges = [[-180.0, 180.0], [-30.0, 30.0], [-170.0, 10.0], [5.0, 150.0], [-45.0, 45.0]];
+        let mut halves = [[0; 2]; 5];
+        for seed in 0..2000 {
+            hopper.reset(seed).unwrap();
+            let JointState { qpos, qvel } = hopper.state();
+            assert_eq!((qpos[0], qpos[1], qvel), (0.0, 0.0, [0.0; 7]));
+            for (count, (angle, [low, high])) in halves.iter_mut().zip(qpos[2..].iter().zip(ranges)) {
+                let share = (angle.to_degrees() - low) / (high - low);
+                assert!((0.0..=1.0).contains(&share));
+                count[usize::from(share > 0.5)] += 1;
+            }
+        }
+        // 1000 each, with a standard deviation of 22.
+        assert!(halves.as_flattened().iter().all(|count| (880..1120).contains(count)), "{halves:?}");
+    }
+}
