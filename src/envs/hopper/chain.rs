@@ -67,6 +67,10 @@ impl Chain {
     /// The inertia matrix of the joints, rotors included.
     pub(super) fn inertia(&self) -> Matrix {
         let mut matrix = [[0.0; JOINTS]; JOINTS];
+        let mut couple = |row: usize, column: usize, inertia: f64| {
+            matrix[row][column] = inertia;
+            matrix[column][row] = inertia;
+        };
         // Of all bodies from the foot up to the current one: mass, first moments and inertia about its joint.
         let mut mass = 0.0;
         let mut moment = [0.0; 2];
@@ -84,23 +88,18 @@ impl Chain {
             inertia += constants.inertia + constants.mass * dot(arm, arm);
 
             let hinge = SLIDES + body;
-            matrix[hinge][0] = moment[1];
-            matrix[hinge][1] = -moment[0];
+            couple(hinge, 0, moment[1]);
+            couple(hinge, 1, -moment[0]);
             for above in 0..body {
                 let arm = difference(self.origin[body], self.origin[above]);
-                matrix[hinge][SLIDES + above] = inertia + dot(arm, moment);
+                couple(hinge, SLIDES + above, inertia + dot(arm, moment));
             }
-            matrix[hinge][hinge] = inertia;
+            couple(hinge, hinge, inertia);
         }
-        matrix[0][0] = mass;
-        matrix[1][1] = mass;
-        for row in 0..JOINTS {
-            for column in row + 1..JOINTS {
-                matrix[row][column] = matrix[column][row];
-            }
-        }
-        for joint in WAIST..JOINTS {
-            matrix[joint][joint] += ARMATURE;
+        couple(0, 0, mass);
+        couple(1, 1, mass);
+        for (joint, row) in matrix.iter_mut().enumerate().skip(WAIST) {
+            row[joint] += ARMATURE;
         }
         matrix
     }
@@ -244,11 +243,6 @@ mod tests {
         #[test]
         fn the_inertia_matrix_gives_the_kinetic_energy(qpos in uniform7(-4.0..4.0f64), qvel in uniform7(-2.0..2.0f64)) {
             let matrix = Chain::new(&qpos).inertia();
-            for row in 0..JOINTS {
-                for column in 0..JOINTS {
-                    prop_assert_eq!(matrix[row][column], matrix[column][row]);
-                }
-            }
             let energy = kinetic_energy(&qpos, &qvel);
             prop_assert!(energy > 0.0);
             assert_abs_diff_eq!(0.5 * quadratic_form(&matrix, &qvel), energy, epsilon = 1e-6 * (1.0 + energy));

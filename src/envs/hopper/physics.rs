@@ -80,8 +80,8 @@ impl Forces {
     /// Semi-implicit Euler, with the joints' damping taken at the new velocity.
     fn integrate(self, joints: &JointState<JOINTS>) -> State {
         let mut inertia = self.inertia;
-        for joint in WAIST..JOINTS {
-            inertia[joint][joint] += TIME_STEP * DAMPING;
+        for (joint, row) in inertia.iter_mut().enumerate().skip(WAIST) {
+            row[joint] += TIME_STEP * DAMPING;
         }
         let acceleration = solve(inertia, self.total);
         let qvel: Vector = array::from_fn(|joint| joints.qvel[joint] + TIME_STEP * acceleration[joint]);
