@@ -158,6 +158,11 @@ impl<E: Environment> Checked<E> {
         Ok(Self { bounds: environment.action_bounds(), environment, observation_size })
     }
 
+    #[cfg(feature = "gif")]
+    pub(crate) fn environment(&self) -> &E {
+        &self.environment
+    }
+
     pub(crate) fn observation_size(&self) -> usize {
         self.observation_size
     }

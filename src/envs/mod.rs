@@ -19,6 +19,10 @@ mod dynamics;
 mod episode;
 mod error;
 mod hopper;
+#[cfg(feature = "gif")]
+mod picture;
+#[cfg(feature = "gif")]
+mod recording;
 mod reward;
 mod step;
 
@@ -27,6 +31,10 @@ pub use cartpole::Cartpole;
 pub use dynamics::JointState;
 pub use error::ControlError;
 pub use hopper::Hopper;
+#[cfg(feature = "gif")]
+pub use picture::Picture;
+#[cfg(feature = "gif")]
+pub use recording::{Draw, record_episode};
 pub use step::ControlStep;
 
 /// The gravitational acceleration, downwards, in m/s^2.

@@ -8,7 +8,7 @@ use crate::envs::dynamics::{JointState, capsule_inertia};
 pub(super) type State = JointState<2>;
 
 /// The time of one control step, in seconds.
-const TIME_STEP: f64 = 0.01;
+pub(super) const TIME_STEP: f64 = 0.01;
 /// The length of either link, of mass 1 kg each, in metres.
 pub(super) const LENGTH: f64 = 1.0;
 /// From a link's hinge to its centre of mass, in metres.

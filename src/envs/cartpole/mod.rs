@@ -1,5 +1,7 @@
 //! The cartpole tasks: what is observed, rewarded and started from.
 
+#[cfg(feature = "gif")]
+mod drawing;
 mod physics;
 
 use std::f64::consts::PI;

@@ -8,7 +8,7 @@ use crate::envs::dynamics::{JointState, SoftConstraint, capsule_inertia};
 pub(super) type State = JointState<2>;
 
 /// The time of one control step, in seconds.
-const TIME_STEP: f64 = 0.01;
+pub(super) const TIME_STEP: f64 = 0.01;
 const CART_MASS: f64 = 1.0;
 const POLE_MASS: f64 = 0.1;
 /// From the hinge to the pole's centre, in metres.
@@ -22,7 +22,7 @@ const HINGE_DAMPING: f64 = 2e-6;
 const GEAR: f64 = 10.0;
 
 /// How far the cart can go to either side before the rail's soft end pushes it back, in metres.
-const RAIL: f64 = 1.8;
+pub(super) const RAIL: f64 = 1.8;
 const RAIL_END: SoftConstraint = SoftConstraint { time_constant: 0.08 };
 /// The cart's inverse inertia with the pole upright, to which MuJoCo scales the softness of the rail's ends.
 const UPRIGHT_INVERSE_INERTIA: f64 = Inertia::new(1.0).inverse_of_slide();

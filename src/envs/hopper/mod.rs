@@ -4,6 +4,8 @@ mod capsules;
 mod chain;
 mod constraints;
 mod contacts;
+#[cfg(feature = "gif")]
+mod drawing;
 mod matrix;
 mod model;
 mod physics;

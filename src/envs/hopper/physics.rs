@@ -12,6 +12,9 @@ use crate::envs::dynamics::JointState;
 /// The time of one step of the simulation, in seconds.
 const TIME_STEP: f64 = 0.005;
 const STEPS: usize = 4;
+/// The time of a control step, in seconds.
+#[cfg(feature = "gif")]
+pub(super) const CONTROL_STEP: f64 = TIME_STEP * STEPS as f64;
 
 /// The hopper, and what it felt.
 #[derive(Debug, Clone, PartialEq)]

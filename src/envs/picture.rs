@@ -1,0 +1,131 @@
+//! The canvas of the control tasks' drawings.
+
+use tiny_skia::{Color, FillRule, LineCap, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
+
+/// A colour as its parts of red, green and blue, each a multiple of 51: the colours of a GIF's palette.
+pub(super) type Colour = [u8; 3];
+
+pub(super) const WHITE: Colour = [255, 255, 255];
+pub(super) const LIGHT_GREY: Colour = [204, 204, 204];
+pub(super) const GREY: Colour = [153, 153, 153];
+pub(super) const DARK_GREY: Colour = [51, 51, 51];
+pub(super) const BLUE: Colour = [51, 102, 153];
+pub(super) const LIGHT_BLUE: Colour = [102, 153, 204];
+pub(super) const ORANGE: Colour = [255, 153, 51];
+pub(super) const GREEN: Colour = [102, 204, 102];
+
+/// A picture of a control task in a state: 320 x 240 pixels, of a vertical plane seen from its side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    pixels: Pixmap,
+    /// From metres to pixels.
+    view: Transform,
+}
+
+impl Picture {
+    /// In pixels.
+    pub const WIDTH: u16 = 320;
+    /// In pixels.
+    pub const HEIGHT: u16 = 240;
+
+    /// The colours of the pixels, row by row from the top left.
+    pub fn rgb(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
+        // Nothing is transparent: premultiplied colours are the colours themselves.
+        self.pixels.pixels().iter().map(|pixel| [pixel.red(), pixel.green(), pixel.blue()])
+    }
+
+    /// A white picture of a plane around `centre`, of the given height (m).
+    pub(super) fn new(centre: [f64; 2], height: f64) -> Self {
+        let (width, rows) = (u32::from(Self::WIDTH), u32::from(Self::HEIGHT));
+        let mut pixels = Pixmap::new(width, rows).expect("a picture has pixels");
+        pixels.fill(Color::WHITE);
+        let scale = rows as f32 / height as f32;
+        let view = Transform::from_translate(-centre[0] as f32, -centre[1] as f32)
+            .post_scale(scale, -scale)
+            .post_translate(0.5 * width as f32, 0.5 * rows as f32);
+        Self { pixels, view }
+    }
+
+    /// A rectangle between its corners at the lower left and the upper right.
+    pub(super) fn rectangle(&mut self, low: [f64; 2], high: [f64; 2], colour: Colour) {
+        let corners = Rect::from_ltrb(low[0] as f32, low[1] as f32, high[0] as f32, high[1] as f32);
+        self.fill(corners.map(PathBuilder::from_rect), colour);
+    }
+
+    /// A filled circle.
+    pub(super) fn disc(&mut self, [x, z]: [f64; 2], radius: f64, colour: Colour) {
+        self.fill(PathBuilder::from_circle(x as f32, z as f32, radius as f32), colour);
+    }
+
+    /// All points within `radius` of the line between `ends`.
+    pub(super) fn capsule(&mut self, ends: [[f64; 2]; 2], radius: f64, colour: Colour) {
+        let [[start_x, start_z], [end_x, end_z]] = ends.map(|end| end.map(|value| value as f32));
+        let mut line = PathBuilder::new();
+        line.move_to(start_x, start_z);
+        line.line_to(end_x, end_z);
+        let stroke = Stroke { width: 2.0 * radius as f32, line_cap: LineCap::Round, ..Stroke::default() };
+        // What is too far away for the canvas has no path: it is out of sight.
+        if let Some(line) = line.finish() {
+            self.pixels.stroke_path(&line, &paint(colour), &stroke, self.view, None);
+        }
+    }
+
+    fn fill(&mut self, shape: Option<Path>, colour: Colour) {
+        if let Some(shape) = shape {
+            self.pixels.fill_path(&shape, &paint(colour), FillRule::Winding, self.view, None);
+        }
+    }
+}
+
+fn paint([red, green, blue]: Colour) -> Paint<'static> {
+    let mut paint = Paint::default();
+    paint.set_color_rgba8(red, green, blue, 255);
+    paint
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(picture: &Picture, column: usize, row: usize) -> Colour {
+        picture.rgb().nth(row * usize::from(Picture::WIDTH) + column).unwrap()
+    }
+
+    #[test]
+    fn shapes_are_where_the_view_shows_them() {
+        // 100 pixels a metre; the middle of the picture is (1, 2).
+        let mut picture = Picture::new([1.0, 2.0], 2.4);
+        picture.rectangle([1.2, 2.5], [1.4, 2.6], BLUE);
+        for (column, row, colour) in [
+            (180, 69, BLUE),
+            (199, 60, BLUE),
+            (179, 65, WHITE),
+            (200, 65, WHITE),
+            (190, 59, WHITE),
+            (190, 70, WHITE),
+        ] {
+            assert_eq!(at(&picture, column, row), colour, "{column} {row}");
+        }
+        picture.capsule([[0.0, 2.0], [0.5, 2.0]], 0.1, ORANGE);
+        for (column, row, colour) in [
+            (85, 111, ORANGE),
+            (85, 128, ORANGE),
+            (85, 108, WHITE),
+            (117, 120, ORANGE),
+            (122, 120, WHITE),
+            (119, 111, WHITE),
+        ] {
+            assert_eq!(at(&picture, column, row), colour, "{column} {row}");
+        }
+        picture.disc([1.0, 1.0], 0.1, GREEN);
+        assert_eq!((at(&picture, 160, 220), at(&picture, 168, 212)), (GREEN, WHITE));
+    }
+
+    #[test]
+    fn edges_are_smooth() {
+        let mut picture = Picture::new([0.0, 0.0], 2.4);
+        picture.rectangle([0.0, 0.0], [0.105, 0.1], [0, 0, 0]);
+        let [red, green, blue] = at(&picture, 170, 115);
+        assert!((100..156).contains(&red) && red == green && green == blue, "half black: {red}");
+    }
+}
