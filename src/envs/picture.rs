@@ -38,7 +38,7 @@ impl Picture {
     pub(super) fn new(centre: [f64; 2], height: f64) -> Self {
         let (width, rows) = (u32::from(Self::WIDTH), u32::from(Self::HEIGHT));
         let mut pixels = Pixmap::new(width, rows).expect("a picture has pixels");
-        pixels.fill(Color::WHITE);
+        pixels.fill(opaque(WHITE));
         let scale = rows as f32 / height as f32;
         let view = Transform::from_translate(-centre[0] as f32, -centre[1] as f32)
             .post_scale(scale, -scale)
@@ -77,9 +77,13 @@ impl Picture {
     }
 }
 
-fn paint([red, green, blue]: Colour) -> Paint<'static> {
+fn opaque([red, green, blue]: Colour) -> Color {
+    Color::from_rgba8(red, green, blue, 255)
+}
+
+fn paint(colour: Colour) -> Paint<'static> {
     let mut paint = Paint::default();
-    paint.set_color_rgba8(red, green, blue, 255);
+    paint.set_color(opaque(colour));
     paint
 }
 

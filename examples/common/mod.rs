@@ -1,0 +1,144 @@
+//! What the training examples share: their arguments, a run, what it writes.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use clap::ValueEnum;
+use mpo::dual::DualForm;
+use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
+use mpo::{Environment, MpoAgent, MpoConfig, Summary, Trainer, TrainerConfig};
+
+/// The arguments of every training.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The seed of all randomness: the same seed on the same backend gives the same run.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many environment steps to train for, in place of the task's own number; an episode has 1000.
+    #[arg(long)]
+    pub env_steps: Option<u64>,
+    /// The settings.
+    #[arg(long, value_enum, default_value_t = Preset::Default)]
+    pub preset: Preset,
+    /// What computes: one of the backends compiled in.
+    #[arg(long, value_enum, default_value_t = Backend::ALL[0])]
+    pub backend: Backend,
+    /// The folder for evaluations.csv, metrics.csv and learning_curve.svg [default: runs/ and the task's name].
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// A task's name in paths, its title in pictures, and how long it is trained for where nobody says.
+pub struct Task {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub env_steps: u64,
+}
+
+impl Arguments {
+    /// The folder for the run's files, which it creates.
+    pub fn folder(&self, task: &Task) -> std::io::Result<PathBuf> {
+        let folder = self.out.clone().unwrap_or_else(|| Path::new("runs").join(task.name));
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+}
+
+/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv and learning_curve.svg.
+pub fn train<E: Environment + Clone>(
+    task: &Task,
+    environment: E,
+    arguments: &Arguments,
+) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
+    let folder = arguments.folder(task)?;
+    let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
+    let config = arguments.preset.config();
+    let agent = MpoAgent::new(config, observation, action, &arguments.backend.device(), arguments.seed)?;
+    let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
+    let settings = TrainerConfig {
+        environment_steps,
+        // 100 evaluations at most: of ten episodes each, they would take much of a long run.
+        evaluation_period: TrainerConfig::default().evaluation_period.max(environment_steps / 100),
+        seed: arguments.seed,
+        ..TrainerConfig::default()
+    };
+    let mut trainer = Trainer::new(settings, agent, environment.clone(), environment)?
+        .observe(ProgressBar::new())
+        .observe(EvaluationTable::create(folder.join("evaluations.csv"))?)
+        .observe(MetricsTable::create(folder.join("metrics.csv"))?)
+        .observe(LearningCurve::new(folder.join("learning_curve.svg"), task.title));
+    let summary = trainer.run()?;
+    println!("learning curve: {}", folder.join("learning_curve.svg").display());
+    Ok((trainer.into_agent(), summary))
+}
+
+/// The presets that the examples offer.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Preset {
+    /// The replication paper's Table 1.
+    Paper,
+    /// Table 1 with the dual as eq. 8 prints it, for figure 5.
+    PaperUnstable,
+    /// The modern preset.
+    Default,
+}
+
+impl Preset {
+    fn config(self) -> MpoConfig {
+        let mut config = match self {
+            Self::Paper | Self::PaperUnstable => MpoConfig::paper(),
+            Self::Default => MpoConfig::default(),
+        };
+        if let Self::PaperUnstable = self {
+            config.e_step.form = DualForm::Unstable;
+        }
+        config
+    }
+}
+
+/// The backends compiled in.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Backend {
+    #[cfg(feature = "flex")]
+    Flex,
+    #[cfg(feature = "ndarray")]
+    Ndarray,
+    #[cfg(feature = "wgpu")]
+    Wgpu,
+    #[cfg(feature = "vulkan")]
+    Vulkan,
+    #[cfg(feature = "cuda")]
+    Cuda,
+}
+
+impl Backend {
+    pub const ALL: &[Self] = &[
+        #[cfg(feature = "flex")]
+        Self::Flex,
+        #[cfg(feature = "ndarray")]
+        Self::Ndarray,
+        #[cfg(feature = "wgpu")]
+        Self::Wgpu,
+        #[cfg(feature = "vulkan")]
+        Self::Vulkan,
+        #[cfg(feature = "cuda")]
+        Self::Cuda,
+    ];
+
+    fn device(self) -> Device {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Flex => Device::flex(),
+            #[cfg(feature = "ndarray")]
+            #[expect(deprecated, reason = "Burn prefers flex; supported here while Burn has it")]
+            Self::Ndarray => Device::ndarray(),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Device::cuda(0),
+        }
+    }
+}

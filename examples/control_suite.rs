@@ -1,0 +1,80 @@
+//! Trains a policy for a task of the DeepMind Control Suite, and shows its learning curve and an episode.
+//!
+//! ```text
+//! cargo run --release --example control_suite -- --task hopper-stand
+//! ```
+
+mod common;
+
+use std::error::Error;
+use std::path::Path;
+
+use clap::{Parser, ValueEnum};
+use mpo::MpoAgent;
+use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
+
+use crate::common::{Arguments, Task, train};
+
+/// Trains a policy for a task of the DeepMind Control Suite. Beside the other files it writes policy.gif, an episode of
+/// the trained policy.
+#[derive(Parser)]
+struct Cli {
+    /// The task.
+    #[arg(long, value_enum)]
+    task: Name,
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// 50,000 environment steps where --env-steps says no other number.
+    CartpoleBalance,
+    /// 200,000 environment steps.
+    CartpoleSwingup,
+    /// 500,000 environment steps.
+    AcrobotSwingup,
+    /// 500,000 environment steps.
+    HopperStand,
+    /// 500,000 environment steps.
+    HopperHop,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Cli { task, arguments } = Cli::parse();
+    let task_of = |name, title, env_steps| Task { name, title, env_steps };
+    match task {
+        Name::CartpoleBalance => {
+            let task = task_of("cartpole-balance", "Cartpole balance", 50_000);
+            run(&task, Cartpole::balance(), &arguments)
+        }
+        Name::CartpoleSwingup => {
+            let task = task_of("cartpole-swingup", "Cartpole swingup", 200_000);
+            run(&task, Cartpole::swingup(), &arguments)
+        }
+        Name::AcrobotSwingup => {
+            let task = task_of("acrobot-swingup", "Acrobot swingup", 500_000);
+            run(&task, Acrobot::swingup(), &arguments)
+        }
+        Name::HopperStand => {
+            run(&task_of("hopper-stand", "Hopper stand", 500_000), Hopper::stand(), &arguments)
+        }
+        Name::HopperHop => run(&task_of("hopper-hop", "Hopper hop", 500_000), Hopper::hop(), &arguments),
+    }
+}
+
+fn run<E: Draw + Clone>(task: &Task, environment: E, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (agent, summary) = train(task, environment.clone(), arguments)?;
+    watch(&agent, environment, arguments.seed, &arguments.folder(task)?)?;
+    println!("{summary}");
+    Ok(())
+}
+
+/// Draws an episode of the policy that would be deployed.
+fn watch<E: Draw>(agent: &MpoAgent, environment: E, seed: u64, folder: &Path) -> mpo::Result<()> {
+    let path = folder.join("policy.gif");
+    let episode_return =
+        record_episode(&path, environment, seed, |observation| agent.mean_action(observation))?;
+    println!("an episode with a return of {episode_return:.1}: {}", path.display());
+    Ok(())
+}
