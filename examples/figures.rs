@@ -1,0 +1,239 @@
+//! Draws the replication paper's figures 3, 4 and 5 from the evaluations and metrics of several seeds.
+//!
+//! ```text
+//! cargo run --release --example figures
+//! ```
+//!
+//! `RESULTS/<task>-<preset>-<seed>.csv` holds evaluations, `RESULTS/metrics/<task>-<preset>-<seed>.csv` metrics, as the
+//! example `control_suite` writes them. Figures without any data are left out.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use mpo::MpoConfig;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// Draws the replication paper's figures 3, 4 and 5.
+#[derive(Parser)]
+struct Cli {
+    /// The folder of the CSV files.
+    #[arg(long, default_value = "docs/results")]
+    results: PathBuf,
+    /// The folder for the figures.
+    #[arg(long, default_value = "docs/figures")]
+    out: PathBuf,
+}
+
+const PANEL: (u32, u32) = (560, 360);
+
+fn main() -> Result<()> {
+    let Cli { results, out } = Cli::parse();
+    std::fs::create_dir_all(&out)?;
+    for preset in ["paper", "default"] {
+        for (figure, tasks) in [
+            ("figure3", [("cartpole-balance", "Cartpole balance"), ("acrobot-swingup", "Acrobot swingup")]),
+            ("figure4", [("hopper-stand", "Hopper stand"), ("hopper-hop", "Hopper hop")]),
+        ] {
+            let panels = tasks.map(|(task, title)| Panel { task, preset, title, quantity: Quantity::Return });
+            draw(&out.join(format!("{figure}-{preset}.svg")), &results, &panels)?;
+        }
+    }
+    let panel = |preset, title, quantity| Panel { task: "hopper-stand", preset, title, quantity };
+    let panels = [
+        panel("paper-unstable", "Hopper stand, dual as in eq. 8", Quantity::Return),
+        panel("paper", "Hopper stand, stable dual (eq. 14)", Quantity::Return),
+        panel("paper-unstable", "Temperature, dual as in eq. 8", Quantity::Temperature),
+        panel("paper", "Temperature, stable dual (eq. 14)", Quantity::Temperature),
+    ];
+    draw(&out.join("figure5.svg"), &results, &panels)
+}
+
+/// One diagram: a quantity of a task and a preset.
+struct Panel {
+    task: &'static str,
+    preset: &'static str,
+    title: &'static str,
+    quantity: Quantity,
+}
+
+#[derive(Clone, Copy)]
+enum Quantity {
+    Return,
+    Temperature,
+}
+
+impl Quantity {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Return => "mean_return",
+            Self::Temperature => "temperature",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Return => "mean return",
+            Self::Temperature => "temperature \u{3b7}",
+        }
+    }
+
+    fn folder(self, results: &Path) -> PathBuf {
+        match self {
+            Self::Return => results.to_path_buf(),
+            Self::Temperature => results.join("metrics"),
+        }
+    }
+}
+
+/// Draws panels two in a row; nothing where none has data.
+fn draw(path: &Path, results: &Path, panels: &[Panel]) -> Result<()> {
+    let curves = panels.iter().map(|panel| Curve::read(results, panel)).collect::<Result<Vec<_>>>()?;
+    if curves.iter().all(Option::is_none) {
+        println!("no data for {}", path.display());
+        return Ok(());
+    }
+    let rows = panels.len().div_ceil(2);
+    let root = SVGBackend::new(path, (2 * PANEL.0, rows as u32 * PANEL.1)).into_drawing_area();
+    root.fill(&WHITE)?;
+    for (area, (panel, curve)) in root.split_evenly((rows, 2)).iter().zip(panels.iter().zip(&curves)) {
+        if let Some(curve) = curve {
+            curve.draw(area, panel)?;
+        }
+    }
+    root.present()?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// What the seeds have in common at an environment step.
+struct Point {
+    env_steps: f64,
+    updates: f64,
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+/// A quantity over a training, of all seeds.
+struct Curve {
+    points: Vec<Point>,
+    seeds: usize,
+}
+
+impl Curve {
+    /// The seeds' files of a panel, at the steps that all of them have; `None` where there is no file.
+    fn read(results: &Path, panel: &Panel) -> Result<Option<Self>> {
+        let folder = panel.quantity.folder(results);
+        let prefix = format!("{}-{}-", panel.task, panel.preset);
+        let mut runs = Vec::new();
+        if folder.is_dir() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let seed = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".csv"));
+                if seed.is_some_and(|seed| seed.parse::<u64>().is_ok()) {
+                    runs.push(read_run(&path, panel.quantity.column())?);
+                }
+            }
+        }
+        let Some(first) = runs.first() else {
+            return Ok(None);
+        };
+        let point = |&(env_steps, updates, _): &(f64, f64, f64)| {
+            let at_step =
+                |run: &Vec<(f64, f64, f64)>| run.iter().find(|row| row.0 == env_steps).map(|row| row.2);
+            let mut values = runs.iter().map(at_step).collect::<Option<Vec<_>>>()?;
+            values.sort_by(f64::total_cmp);
+            let (low, high) = (values[0], values[values.len() - 1]);
+            let median = 0.5 * (values[(values.len() - 1) / 2] + values[values.len() / 2]);
+            Some(Point { env_steps, updates, median, low, high })
+        };
+        let points: Vec<_> = first.iter().filter_map(point).collect();
+        if points.is_empty() {
+            return Err(format!("the runs of {prefix}*.csv have no environment step in common").into());
+        }
+        Ok(Some(Self { points, seeds: runs.len() }))
+    }
+
+    fn draw(&self, area: &Area<'_>, panel: &Panel) -> Result<()> {
+        let last = &self.points[self.points.len() - 1];
+        let lowest = self.points.iter().map(|point| point.low).fold(0.0, f64::min);
+        let highest = self.points.iter().map(|point| point.high).fold(f64::MIN_POSITIVE, f64::max);
+        let (iterations_at_0, iterations_at_last) = self.iterations(panel.preset);
+        let values = lowest..highest + 0.05 * (highest - lowest);
+        let mut chart = ChartBuilder::on(area)
+            .caption(panel.title, ("sans-serif", 18))
+            .margin(14)
+            .x_label_area_size(40)
+            .y_label_area_size(60)
+            .top_x_label_area_size(36)
+            .build_cartesian_2d(0.0..last.env_steps, values.clone())?
+            .set_secondary_coord(iterations_at_0..iterations_at_last, values);
+        chart
+            .configure_mesh()
+            .x_desc("environment steps")
+            .y_desc(panel.quantity.description())
+            .x_label_formatter(&|steps| format!("{}k", steps / 1000.0))
+            .light_line_style(TRANSPARENT)
+            .label_style(("sans-serif", 13))
+            .draw()?;
+        chart.configure_secondary_axes().x_desc("iterations").label_style(("sans-serif", 13)).draw()?;
+        let upper = self.points.iter().map(|point| (point.env_steps, point.high));
+        let lower = self.points.iter().rev().map(|point| (point.env_steps, point.low));
+        let range: Vec<_> = upper.chain(lower).collect();
+        chart
+            .draw_series([Polygon::new(range, BLUE.mix(0.15))])?
+            .label(format!("range of {} seeds", self.seeds))
+            .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], BLUE.mix(0.15).filled()));
+        let median = self.points.iter().map(|point| (point.env_steps, point.median));
+        chart
+            .draw_series(LineSeries::new(median, BLUE.stroke_width(2)))?
+            .label("median")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLUE.stroke_width(2)));
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .label_font(("sans-serif", 13))
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        Ok(())
+    }
+
+    /// The iterations (target copies) at no environment step and at the last: the line through first and last point, as
+    /// updates come evenly once the warm-up is over.
+    fn iterations(&self, preset: &str) -> (f64, f64) {
+        let config = if preset == "default" { MpoConfig::default() } else { MpoConfig::paper() };
+        let period = config.target_period as f64;
+        let (first, last) = (&self.points[0], &self.points[self.points.len() - 1]);
+        let rate = (last.updates - first.updates) / (last.env_steps - first.env_steps).max(1.0);
+        let at = |steps: f64| (last.updates + rate * (steps - last.env_steps)) / period;
+        (at(0.0), at(last.env_steps))
+    }
+}
+
+/// Environment steps, updates and a quantity, a row each; rows without a number for it are left out.
+fn read_run(path: &Path, column: &str) -> Result<Vec<(f64, f64, f64)>> {
+    let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let headers = reader.headers()?.clone();
+    let index = |name: &str| {
+        let found = headers.iter().position(|header| header == name);
+        found.ok_or_else(|| format!("{}: no column {name}", path.display()))
+    };
+    let columns = [index("env_steps")?, index("updates")?, index(column)?];
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record?;
+        let [env_steps, updates, value] =
+            columns.map(|column| record[column].parse::<f64>().unwrap_or(f64::NAN));
+        if value.is_finite() {
+            rows.push((env_steps, updates, value));
+        }
+    }
+    Ok(rows)
+}
