@@ -7,10 +7,10 @@
 mod common;
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use mpo::MpoAgent;
+use mpo::Policy;
 use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
 
 use crate::common::{Arguments, Task, train};
@@ -22,6 +22,9 @@ struct Cli {
     /// The task.
     #[arg(long, value_enum)]
     task: Name,
+    /// Draws the policy of this earlier run's folder as an episode, into policy.gif there, without training.
+    #[arg(long)]
+    watch: Option<PathBuf>,
     #[command(flatten)]
     arguments: Arguments,
 }
@@ -41,40 +44,52 @@ enum Name {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Cli { task, arguments } = Cli::parse();
+    let Cli { task, watch, arguments } = Cli::parse();
+    let watch = watch.as_deref();
     let task_of = |name, title, env_steps| Task { name, title, env_steps };
     match task {
         Name::CartpoleBalance => {
             let task = task_of("cartpole-balance", "Cartpole balance", 50_000);
-            run(&task, Cartpole::balance(), &arguments)
+            run(&task, Cartpole::balance(), watch, &arguments)
         }
         Name::CartpoleSwingup => {
             let task = task_of("cartpole-swingup", "Cartpole swingup", 200_000);
-            run(&task, Cartpole::swingup(), &arguments)
+            run(&task, Cartpole::swingup(), watch, &arguments)
         }
         Name::AcrobotSwingup => {
             let task = task_of("acrobot-swingup", "Acrobot swingup", 500_000);
-            run(&task, Acrobot::swingup(), &arguments)
+            run(&task, Acrobot::swingup(), watch, &arguments)
         }
         Name::HopperStand => {
-            run(&task_of("hopper-stand", "Hopper stand", 500_000), Hopper::stand(), &arguments)
+            run(&task_of("hopper-stand", "Hopper stand", 500_000), Hopper::stand(), watch, &arguments)
         }
-        Name::HopperHop => run(&task_of("hopper-hop", "Hopper hop", 500_000), Hopper::hop(), &arguments),
+        Name::HopperHop => {
+            run(&task_of("hopper-hop", "Hopper hop", 500_000), Hopper::hop(), watch, &arguments)
+        }
     }
 }
 
-fn run<E: Draw + Clone>(task: &Task, environment: E, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+fn run<E: Draw + Clone>(
+    task: &Task,
+    environment: E,
+    folder: Option<&Path>,
+    arguments: &Arguments,
+) -> Result<(), Box<dyn Error>> {
+    if let Some(folder) = folder {
+        let policy = Policy::load(folder.join("policy.mpo"), &arguments.backend.device())?;
+        return Ok(watch(&policy, environment, arguments.seed, folder)?);
+    }
     let (agent, summary) = train(task, environment.clone(), arguments)?;
-    watch(&agent, environment, arguments.seed, &arguments.folder(task)?)?;
+    watch(agent.policy(), environment, arguments.seed, &arguments.folder(task)?)?;
     println!("{summary}");
     Ok(())
 }
 
 /// Draws an episode of the policy that would be deployed.
-fn watch<E: Draw>(agent: &MpoAgent, environment: E, seed: u64, folder: &Path) -> mpo::Result<()> {
+fn watch<E: Draw>(policy: &Policy, environment: E, seed: u64, folder: &Path) -> mpo::Result<()> {
     let path = folder.join("policy.gif");
     let episode_return =
-        record_episode(&path, environment, seed, |observation| agent.mean_action(observation))?;
+        record_episode(&path, environment, seed, |observation| policy.mean_action(observation))?;
     println!("an episode with a return of {episode_return:.1}: {}", path.display());
     Ok(())
 }

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
-use crate::error::{Result, check, check_finite, check_size};
+use crate::error::{Result, check, check_finite};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
@@ -15,6 +15,7 @@ use crate::networks::{
     Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, sampled_values,
 };
 use crate::networks::{parameter_sum, shared_device};
+use crate::policy::Policy;
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
@@ -39,9 +40,9 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     actor: A,
     critic: C,
     /// The online policy without gradients, which explores.
-    behaviour: A,
+    behaviour: Policy<A>,
     /// The average of the latest policies, which is evaluated and deployed.
-    average: A,
+    average: Policy<A>,
     target_actor: A,
     target_critic: C,
     critic_optimizer: Optimizer,
@@ -101,8 +102,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             e_step: EStep::new(config.e_step.clone())?,
             penalty_e_step: config.action_penalty.clone().map(EStep::new).transpose()?,
             m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
-            behaviour: actor.valid(),
-            average: actor.valid(),
+            behaviour: Policy::new(actor.valid()),
+            average: Policy::new(actor.valid()),
             target_actor: actor.valid(),
             target_critic: critic.valid(),
             actor,
@@ -126,7 +127,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 
     /// The average of the latest policies, without gradients: the one to deploy.
-    pub fn averaged_actor(&self) -> &A {
+    pub fn policy(&self) -> &Policy<A> {
         &self.average
     }
 
@@ -150,8 +151,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the policy is not.
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
-        let policy = self.policy_at(&self.behaviour, observation)?;
-        let n = self.behaviour.action_size();
+        let policy = self.behaviour.at(observation)?;
+        let n = policy.action_size();
         let noise = tensor(self.exploration.normals(n), [1, 1, n], &self.device);
         let action = policy.sample(noise);
         let log_probability = policy.log_probability(action.clone());
@@ -167,15 +168,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the policy is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(self.policy_at(&self.average, observation)?.mean);
-        check_finite("the policy's action", &mean)?;
-        Ok(mean)
-    }
-
-    fn policy_at(&self, actor: &A, observation: &[f32]) -> Result<Gaussian> {
-        check_size("observation", observation.len(), actor.observation_size())?;
-        check_finite("observation", observation)?;
-        Ok(actor.policy(tensor(observation.to_vec(), [1, observation.len()], &self.device)))
+        self.average.mean_action(observation)
     }
 
     /// Draws a batch from the replay as the settings say.
@@ -254,13 +247,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         )?;
         self.actor = actor;
         self.critic = critic;
-        self.behaviour = self.actor.valid();
-        self.average = follow(self.average.clone(), &self.behaviour, self.config.average_rate);
+        let latest = self.actor.valid();
+        self.average = Policy::new(follow(self.average.actor().clone(), &latest, self.config.average_rate));
+        self.behaviour = Policy::new(latest);
 
         // θ_i = θ, φ' = φ.
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.target_period) {
-            self.target_actor = self.behaviour.clone();
+            self.target_actor = self.behaviour.actor().clone();
             self.target_critic = self.critic.valid();
         }
         let constraint = self.config.e_step.epsilon;

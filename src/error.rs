@@ -97,6 +97,17 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// A file is not what it should be.
+    #[error("{} is {found}, accepted: {accepted}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+        /// What can be read.
+        accepted: &'static str,
+    },
+
     /// An observer could not do its work, such as drawing a curve.
     #[error("the observer {name} failed: {source}")]
     Observer {

@@ -18,6 +18,7 @@ mod metrics;
 mod mstep;
 pub mod networks;
 pub mod observers;
+mod policy;
 mod replay;
 mod rng;
 pub mod targets;
@@ -39,6 +40,7 @@ pub use mstep::{
 };
 pub use networks::{Actor, Critic, GaussianActor, QNetwork};
 pub use observers::{Evaluation, Event, Observer, Progress, StopReason};
+pub use policy::Policy;
 pub use replay::{Experience, ReplayBuffer};
 pub use rng::{Rng, Stream};
 pub use trainer::{Summary, Trainer, TrainerConfig};

@@ -357,11 +357,11 @@ fn the_deployed_policy_is_the_average() {
     let mean = |actor: &GaussianActor| numbers(&actor.policy(observation.clone()).mean);
     let with_rate = |average_rate| agent(&MpoConfig { average_rate, ..small(MpoConfig::default()) }, 3, 2, 1);
     let (mut latest, mut averaged) = (with_rate(1.0), with_rate(0.25));
-    let mut expected = averaged.averaged_actor().clone();
+    let mut expected = averaged.policy().actor().clone();
     for _ in 0..10 {
         train(&mut latest, &replay, 1);
         train(&mut averaged, &replay, 1);
-        assert_eq!(mean(latest.averaged_actor()), mean(&latest.actor().valid()));
+        assert_eq!(mean(latest.policy().actor()), mean(&latest.actor().valid()));
         assert_eq!(
             mean(&latest.actor().valid()),
             mean(&averaged.actor().valid()),
@@ -370,5 +370,5 @@ fn the_deployed_policy_is_the_average() {
         expected = follow(expected, &averaged.actor().valid(), 0.25);
         assert_eq!(averaged.mean_action(&[0.3, -0.2, 0.9]).unwrap(), mean(&expected));
     }
-    assert_ne!(mean(averaged.averaged_actor()), mean(&averaged.actor().valid()));
+    assert_ne!(mean(averaged.policy().actor()), mean(&averaged.actor().valid()));
 }

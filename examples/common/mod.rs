@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv and learning_curve.svg.
+/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg and policy.mpo.
 pub fn train<E: Environment + Clone>(
     task: &Task,
     environment: E,
@@ -69,6 +69,7 @@ pub fn train<E: Environment + Clone>(
         .observe(MetricsTable::create(folder.join("metrics.csv"))?)
         .observe(LearningCurve::new(folder.join("learning_curve.svg"), task.title));
     let summary = trainer.run()?;
+    trainer.agent().policy().save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }
@@ -126,7 +127,7 @@ impl Backend {
         Self::Cuda,
     ];
 
-    fn device(self) -> Device {
+    pub fn device(self) -> Device {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex => Device::flex(),

@@ -57,8 +57,8 @@ pub struct GaussianActor {
     diagonal: Linear,
     /// The entries of L below the diagonal, row after row.
     lower: Option<Linear>,
-    deviation_scale: f64,
-    minimum_deviation: f64,
+    #[module(skip)]
+    config: GaussianActorConfig,
 }
 
 impl GaussianActor {
@@ -103,9 +103,34 @@ impl GaussianActor {
             mean,
             diagonal,
             lower,
-            deviation_scale: config.initial_standard_deviation / std::f64::consts::LN_2,
-            minimum_deviation: config.minimum_standard_deviation,
+            config: config.clone(),
         })
+    }
+}
+
+impl GaussianActor {
+    /// The settings that it was made with.
+    pub fn config(&self) -> &GaussianActorConfig {
+        &self.config
+    }
+}
+
+impl GaussianActorConfig {
+    /// How many parameters the network has; none where that is beyond all numbers.
+    pub(crate) fn parameter_count(&self, observation_size: usize, action_size: usize) -> Option<usize> {
+        let outputs = match self.covariance {
+            Covariance::Diagonal => action_size.checked_mul(2)?,
+            Covariance::Full => {
+                action_size.checked_add(action_size.checked_mul(action_size.checked_add(1)?)? / 2)?
+            }
+        };
+        let hidden = self.network.hidden.iter();
+        let sizes: Vec<usize> =
+            [observation_size].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
+        let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
+        let layers = sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?))?;
+        let mut normalised = hidden.filter(|_| self.network.layer_norm);
+        normalised.try_fold(layers, |sum, &size| sum.checked_add(size.checked_mul(2)?))
     }
 }
 
@@ -115,14 +140,13 @@ impl Actor for GaussianActor {
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let features = self.hidden.forward(self.first.forward(observations));
         let mean = self.mean.forward(features.clone());
-        let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0)
-            * self.deviation_scale
-            + self.minimum_deviation;
+        // softplus(0) = log 2.
+        let unit = self.config.initial_standard_deviation / std::f64::consts::LN_2;
+        let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0) * unit
+            + self.config.minimum_standard_deviation;
         let scale = match &self.lower {
             None => Scale::Diagonal(diagonal),
-            Some(lower) => {
-                Scale::Cholesky(cholesky_factor(diagonal, lower.forward(features) * self.deviation_scale))
-            }
+            Some(lower) => Scale::Cholesky(cholesky_factor(diagonal, lower.forward(features) * unit)),
         };
         Gaussian { mean, scale }
     }

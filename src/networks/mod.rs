@@ -6,6 +6,7 @@ mod checks;
 mod critic;
 mod layers;
 mod optimizer;
+mod parameters;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
 pub use average::follow;
@@ -13,3 +14,4 @@ pub(crate) use checks::{parameter_sum, shared_device};
 pub use critic::{Critic, QNetwork, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub(crate) use parameters::{parameters, with_parameters};
