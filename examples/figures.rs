@@ -169,6 +169,7 @@ impl Curve {
         let mut chart = ChartBuilder::on(area)
             .caption(panel.title, ("sans-serif", 18))
             .margin(14)
+            .margin_right(30)
             .x_label_area_size(40)
             .y_label_area_size(60)
             .top_x_label_area_size(36)
@@ -182,7 +183,12 @@ impl Curve {
             .light_line_style(TRANSPARENT)
             .label_style(("sans-serif", 13))
             .draw()?;
-        chart.configure_secondary_axes().x_desc("iterations").label_style(("sans-serif", 13)).draw()?;
+        chart
+            .configure_secondary_axes()
+            .x_desc("iterations")
+            .x_label_formatter(&|iterations| format!("{iterations:.0}"))
+            .label_style(("sans-serif", 13))
+            .draw()?;
         let upper = self.points.iter().map(|point| (point.env_steps, point.high));
         let lower = self.points.iter().rev().map(|point| (point.env_steps, point.low));
         let range: Vec<_> = upper.chain(lower).collect();
@@ -197,7 +203,10 @@ impl Curve {
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLUE.stroke_width(2)));
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(match panel.quantity {
+                Quantity::Return => SeriesLabelPosition::LowerRight,
+                Quantity::Temperature => SeriesLabelPosition::UpperRight,
+            })
             .label_font(("sans-serif", 13))
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))

@@ -194,59 +194,64 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
     /// then stay as they were.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        // On a clone, which shares the networks' memory, so that an error leaves no trace.
-        let mut updated = self.clone();
-        let metrics = updated.update_in_place(batch)?;
-        *self = updated;
-        Ok(metrics)
-    }
-
-    fn update_in_place(&mut self, batch: &Batch) -> Result<Metrics> {
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size())?;
+        // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
+        let mut action_samples = self.action_samples.clone();
+        let mut e_step = self.e_step.clone();
+        let mut penalty_e_step = self.penalty_e_step.clone();
+        let mut m_step = self.m_step.clone();
+        let mut critic_optimizer = self.critic_optimizer.clone();
 
-        // Policy evaluation: what the values of the actions taken should be.
-        let next = self.sample_states(next_observations);
-        let targets = self.critic_targets(batch, &observations, &actions, &next);
-
-        // E-step: weigh actions of the target policy by the target critic.
-        let states = match self.config.improve_at {
-            ImproveAt::NextStates => next,
-            ImproveAt::States => self.sample_states(observations.clone()),
+        // Actions of the target policy, and their values where both halves of the update need them.
+        let next = self.sample_actions(next_observations, &mut action_samples);
+        let (states, shared_values) = match self.config.improve_at {
+            ImproveAt::NextStates => (next.clone(), Some(self.sampled_values(&next))),
+            ImproveAt::States => (self.sample_actions(observations.clone(), &mut action_samples), None),
         };
-        let solution = self.e_step.solve(states.values)?;
-        let mut weights = solution.weights;
-        let mut penalty = None;
-        if let Some(e_step) = &mut self.penalty_e_step {
-            let solution = e_step.solve(action_penalty(states.actions.clone()))?;
-            // Both preferences at once, in proportion: q ∝ π exp(Q/η) exp(-cost/η').
-            weights = weights * solution.weights;
-            weights = weights.clone() / weights.sum_dim(1);
-            penalty = Some(solution.dual);
-        }
 
-        // M-step: fit the policy to the weighted actions, inside its trust regions. The critic's regression on its
-        // targets does not depend on it: they run side by side.
-        let (m_step, optimizer) = (&mut self.m_step, &mut self.critic_optimizer);
-        let (actor, critic) = (self.actor.clone(), self.critic.clone());
-        let (improved, regressed) = rayon::join(
-            || m_step.improve(actor, states.observations, &states.policy, states.actions, weights),
-            || {
-                let taken = Tensor::from_inner(actions.clamp(-1.0, 1.0));
-                let values = critic.values(Tensor::from_inner(observations), taken);
-                let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
-                let critic_loss = to_host(loss.clone().inner());
-                check_finite("the critic's loss", &critic_loss)?;
-                Ok((optimizer.step(critic, loss), f64::from(critic_loss[0])))
-            },
-        );
-        let ((actor, report), (critic, critic_loss)) = (improved?, regressed?);
+        // The two halves do not depend on each other: they run side by side.
+        let improve = || {
+            // E-step: weigh actions of the target policy by the target critic.
+            let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
+            let solution = e_step.solve(values)?;
+            let mut weights = solution.weights;
+            let mut penalty = None;
+            if let Some(e_step) = &mut penalty_e_step {
+                let solution = e_step.solve(action_penalty(states.actions.clone()))?;
+                // Both preferences at once, in proportion: q ∝ π exp(Q/η) exp(-cost/η').
+                weights = weights * solution.weights;
+                weights = weights.clone() / weights.sum_dim(1);
+                penalty = Some(solution.dual);
+            }
+            // M-step: fit the policy to the weighted actions, inside its trust regions.
+            let (actor, SampledActions { observations, policy, actions }) =
+                (self.actor.clone(), states.clone());
+            let (actor, report) = m_step.improve(actor, observations, &policy, actions, weights)?;
+            Ok((actor, solution.dual, penalty, report))
+        };
+        let evaluate = || {
+            // Policy evaluation: regress the critic on what the values of the actions taken should be.
+            let next_values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&next));
+            let targets = self.critic_targets(batch, &observations, &actions, next_values);
+            let taken = Tensor::from_inner(actions.clone().clamp(-1.0, 1.0));
+            let values = self.critic.values(Tensor::from_inner(observations.clone()), taken);
+            let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
+            let critic_loss = to_host(loss.clone().inner());
+            check_finite("the critic's loss", &critic_loss)?;
+            Ok((critic_optimizer.step(self.critic.clone(), loss), f64::from(critic_loss[0])))
+        };
+        let (improved, evaluated) = rayon::join(improve, evaluate);
+        let ((actor, dual, penalty, report), (critic, critic_loss)) = (improved?, evaluated?);
         check_finite(
             "the updated networks",
             &to_host(Tensor::cat(vec![parameter_sum(&actor), parameter_sum(&critic)], 0)),
         )?;
-        self.actor = actor;
-        self.critic = critic;
+
+        self.action_samples = action_samples;
+        (self.e_step, self.penalty_e_step, self.m_step) = (e_step, penalty_e_step, m_step);
+        self.critic_optimizer = critic_optimizer;
+        (self.actor, self.critic) = (actor, critic);
         let latest = self.actor.valid();
         self.average = Policy::new(follow(self.average.actor().clone(), &latest, self.config.average_rate));
         self.behaviour = Policy::new(latest);
@@ -258,7 +263,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             self.target_critic = self.critic.valid();
         }
         let constraint = self.config.e_step.epsilon;
-        Ok(Metrics::read(critic_loss, &solution.dual, constraint, penalty, report, &states.policy))
+        Ok(Metrics::read(critic_loss, &dual, constraint, penalty, report, &states.policy))
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
@@ -267,10 +272,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         batch: &Batch,
         observations: &Tensor<2>,
         actions: &Tensor<2>,
-        next: &SampledStates,
+        next_values: Tensor<2>,
     ) -> Tensor<1> {
         // V(s') = mean_j Q'(s', a'_j)
-        let next_values = next.values.clone().mean_dim(1);
+        let next_values = next_values.mean_dim(1);
         match batch {
             Batch::Transitions(batch) => {
                 td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values.squeeze_dim(1))
@@ -302,25 +307,28 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         }
     }
 
-    /// Samples actions of the target policy and their values under the target critic.
-    fn sample_states(&mut self, observations: Tensor<2>) -> SampledStates {
+    /// Samples actions of the target policy.
+    fn sample_actions(&self, observations: Tensor<2>, rng: &mut Rng) -> SampledActions {
         let policy = self.target_actor.policy(observations.clone());
         let shape = [policy.states(), self.config.sampled_actions, policy.action_size()];
-        let noise = self.action_samples.normals(shape.iter().product());
+        let noise = rng.normals(shape.iter().product());
         let actions = policy.sample(tensor(noise, shape, &self.device));
-        let values =
-            sampled_values(&self.target_critic, observations.clone(), actions.clone().clamp(-1.0, 1.0));
-        SampledStates { observations, policy, actions, values }
+        SampledActions { observations, policy, actions }
+    }
+
+    /// Q'(s, a) of sampled actions under the target critic, `[rows, samples]`.
+    fn sampled_values(&self, states: &SampledActions) -> Tensor<2> {
+        let actions = states.actions.clone().clamp(-1.0, 1.0);
+        sampled_values(&self.target_critic, states.observations.clone(), actions)
     }
 }
 
-/// States with actions of the target policy and their values under the target critic.
-struct SampledStates {
+/// States with actions of the target policy.
+#[derive(Clone)]
+struct SampledActions {
     /// `[rows, observation]`
     observations: Tensor<2>,
     policy: Gaussian,
     /// `[rows, samples, action]`, not clipped
     actions: Tensor<3>,
-    /// Q'(s, a), `[rows, samples]`
-    values: Tensor<2>,
 }

@@ -35,7 +35,8 @@ impl Placed {
 pub(super) struct Touch {
     /// In the middle of the overlap.
     pub point: Point,
-    /// The unit vector from the first capsule to the second.
+    /// The unit vector from the first capsule to the second; zero where their axes cross, as MuJoCo's then stands across
+    /// the plane.
     pub normal: Point,
     /// Between the surfaces: negative, as they overlap.
     pub distance: f64,
@@ -97,8 +98,8 @@ pub(super) fn touches(first: &Placed, second: &Placed, mut report: impl FnMut(To
 fn touch(first: Point, second: Point, first_radius: f64, reach: f64) -> Touch {
     let between = difference(second, first);
     let apart = dot(between, between).sqrt();
-    // Axes that cross have no direction between them; any will do.
-    let normal = if apart > 1e-15 { [between[0] / apart, between[1] / apart] } else { [1.0, 0.0] };
+    // The distance below which MuJoCo, too, finds no direction between the axes.
+    let normal = if apart >= 1e-15 { [between[0] / apart, between[1] / apart] } else { [0.0; 2] };
     let distance = apart - reach;
     let depth = first_radius + 0.5 * distance;
     Touch { point: [first[0] + normal[0] * depth, first[1] + normal[1] * depth], normal, distance }

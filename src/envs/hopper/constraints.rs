@@ -5,7 +5,7 @@ use std::array;
 use super::chain::{Chain, difference, dot};
 use super::contacts::{self, Contact};
 use super::matrix::{Vector, inner};
-use super::model::{FOOT, JOINT, JOINTS, TOUCH, TOUCH_RADIUS, WAIST};
+use super::model::{FOOT, JOINT, JOINTS, Point, TOUCH, TOUCH_RADIUS, WAIST};
 use crate::envs::dynamics::{JointState, SoftConstraint};
 
 const SOFTNESS: SoftConstraint = SoftConstraint { time_constant: 0.02 };
@@ -44,22 +44,31 @@ pub(super) fn collect(state: &JointState<JOINTS>, chain: &Chain, rows: &mut Vec<
             }
         }
     }
-    contacts::find(chain, |contact| rows.extend(pyramid(contact, &state.qvel, chain)));
+    contacts::find(chain, |contact| pyramid(contact, &state.qvel, chain, rows));
 }
 
-/// The pyramid that stands for the cone of friction 1: its four edges. The two that lean out of the plane are one row
-/// of twice the stiffness, as nothing in the plane moves against them.
-fn pyramid(contact: &Contact, qvel: &Vector, chain: &Chain) -> [Row; 3] {
+/// The pyramid that stands for the cone of friction 1: its four edges. Two lean out of the plane and are one row of twice
+/// the stiffness, as nothing in the plane moves against them; where the normal itself stands across the plane all four
+/// edges lie in it.
+fn pyramid(contact: &Contact, qvel: &Vector, chain: &Chain, rows: &mut Vec<Row>) {
     let [x, z] = contact.jacobian(chain);
-    let [normal_x, normal_z] = contact.touch.normal;
     let felt = touched(contact, chain);
-    [(0.0, 2.0), (1.0, 1.0), (-1.0, 1.0)].map(|(lean, edges)| {
-        let [along_x, along_z] = [normal_x + lean * normal_z, normal_z - lean * normal_x];
+    let mut edge = |[along_x, along_z]: Point, edges: f64| {
         let jacobian = array::from_fn(|joint| along_x * x[joint] + along_z * z[joint]);
         let (target, softness) = SOFTNESS.response(contact.touch.distance, inner(&jacobian, qvel));
         let stiffness = edges / (4.0 * softness * contact.inverse_inertia());
-        Row { jacobian, target, stiffness, felt }
-    })
+        rows.push(Row { jacobian, target, stiffness, felt });
+    };
+    match contact.touch.normal {
+        [0.0, 0.0] => {
+            [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]].into_iter().for_each(|along| edge(along, 1.0))
+        }
+        [normal_x, normal_z] => {
+            edge([normal_x, normal_z], 2.0);
+            edge([normal_x + normal_z, normal_z - normal_x], 1.0);
+            edge([normal_x - normal_z, normal_z + normal_x], 1.0);
+        }
+    }
 }
 
 /// Whether toe and heel feel a contact (1 or 0): the ray out of the foot has to hit the ball around their point.
