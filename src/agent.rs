@@ -191,8 +191,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// Where the batch does not fit the networks, or the target critic's values are not finite. The networks
-    /// then stay as they were.
+    /// Where the batch does not fit the networks, or a value, the loss, a gradient or an updated parameter is not finite
+    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size())?;
@@ -243,10 +243,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         };
         let (improved, evaluated) = rayon::join(improve, evaluate);
         let ((actor, dual, penalty, report), (critic, critic_loss)) = (improved?, evaluated?);
-        check_finite(
-            "the updated networks",
-            &to_host(Tensor::cat(vec![parameter_sum(&actor), parameter_sum(&critic)], 0)),
-        )?;
+        check_all_finite([
+            ("the policy's gradient", m_step.take_squared_norms()),
+            ("the critic's gradient", critic_optimizer.take_squared_norms()),
+            ("the updated policy", Some(parameter_sum(&actor))),
+            ("the updated critic", Some(parameter_sum(&critic))),
+        ])?;
 
         self.action_samples = action_samples;
         (self.e_step, self.penalty_e_step, self.m_step) = (e_step, penalty_e_step, m_step);
@@ -321,6 +323,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let actions = states.actions.clone().clamp(-1.0, 1.0);
         sampled_values(&self.target_critic, states.observations.clone(), actions)
     }
+}
+
+/// Checks numbers of the device, `[1]` each, which it reads at once.
+fn check_all_finite<const N: usize>(numbers: [(&'static str, Option<Tensor<1>>); N]) -> Result<()> {
+    let (places, numbers): (Vec<_>, Vec<_>) =
+        numbers.into_iter().filter_map(|(place, number)| Some((place, number?))).unzip();
+    let numbers = to_host(Tensor::cat(numbers, 0));
+    places.into_iter().zip(numbers).try_for_each(|(place, number)| check_finite(place, &[number]))
 }
 
 /// States with actions of the target policy.

@@ -1,6 +1,8 @@
 //! What the library asks of a simulation or a robot: [`Environment`].
 
-use crate::error::{Error, Result, check, check_finite, check_size};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::error::{BoxedError, Error, Result, check, check_finite, check_size};
 
 /// A task with continuous actions: the one trait to implement in order to train.
 ///
@@ -172,7 +174,7 @@ impl<E: Environment> Checked<E> {
     }
 
     pub(crate) fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
-        let observation = self.environment.reset(seed).map_err(|error| failed("reset", error))?;
+        let observation = guarded("reset", || self.environment.reset(seed))?;
         self.check_observation(&observation)?;
         Ok(observation)
     }
@@ -180,7 +182,7 @@ impl<E: Environment> Checked<E> {
     /// Applies an action of the policy, in [-1, 1].
     pub(crate) fn step(&mut self, action: &[f32]) -> Result<Step> {
         let action = self.bounds.to_environment(action)?;
-        let step = self.environment.step(&action).map_err(|error| failed("step", error))?;
+        let step = guarded("step", || self.environment.step(&action))?;
         self.check_observation(&step.observation)?;
         check_finite("reward", &[step.reward])?;
         Ok(step)
@@ -192,6 +194,20 @@ impl<E: Environment> Checked<E> {
     }
 }
 
-fn failed(place: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Environment { place, source: Box::new(error) }
+/// The environment's answer, or its error or panic as one of this crate's. A panic may leave an environment in any
+/// state; the next reset is what puts it right.
+fn guarded<T, E>(place: &'static str, call: impl FnOnce() -> Result<T, E>) -> Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let source: BoxedError = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(error)) => Box::new(error),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            format!("it panicked: {}", text.unwrap_or("without a message")).into()
+        }
+    };
+    Err(Error::Environment { place, source })
 }

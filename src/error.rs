@@ -79,7 +79,7 @@ pub enum Error {
         expected: &'static str,
     },
 
-    /// The environment reported an error of its own.
+    /// The environment reported an error of its own, or panicked.
     #[error("the environment failed in {place}: {source}")]
     Environment {
         /// `reset` or `step`.

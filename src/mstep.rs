@@ -250,6 +250,11 @@ impl MStep {
         }
     }
 
+    /// See [`Optimizer::take_squared_norms`].
+    pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
+        self.optimizer.take_squared_norms()
+    }
+
     /// One projected step on the multipliers for `policy`, on the inner device.
     fn update_multipliers(&mut self, policy: &Gaussian, old: &Gaussian) -> MStepReport {
         let DecoupledKl { mean, covariance } = match self.config.constraint {

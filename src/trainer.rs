@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::MpoAgent;
 use crate::environment::{Checked, Environment, Step};
-use crate::error::{Result, check, check_size};
+use crate::error::{Error, Result, check, check_size};
 use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::observers::{Evaluation, Event, Observer, Progress, StopReason};
@@ -32,6 +32,13 @@ pub struct TrainerConfig {
     /// The environment steps between two reports of the metrics, which are means over what lies between. Accepted: at
     /// least 1.
     pub metrics_period: u64,
+    /// How many episodes in a row the environment may fail in: by an error, a panic, a number that is not finite. Such an
+    /// episode is left, a new one begun, and what was stored of it stays; a step that failed is never stored. With 0 the
+    /// first failure ends the run.
+    pub tolerated_failed_episodes: u32,
+    /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not finite. A
+    /// refused update changes nothing, and another batch is drawn in its place. With 0 the first one ends the run.
+    pub tolerated_refused_updates: u32,
     /// Stops as soon as an evaluation's mean return reaches this.
     pub stop_at_return: Option<f64>,
     /// The seed of the episodes, the replay's samples and the evaluations.
@@ -48,6 +55,8 @@ impl Default for TrainerConfig {
             evaluation_period: 1_000,
             evaluation_episodes: 10,
             metrics_period: 1_000,
+            tolerated_failed_episodes: 0,
+            tolerated_refused_updates: 10,
             stop_at_return: None,
             seed: 0,
         }
@@ -92,6 +101,10 @@ pub struct Summary {
     pub environment_steps: u64,
     /// Updates made.
     pub updates: u64,
+    /// Updates refused, because of a number that was not finite.
+    pub refused_updates: u64,
+    /// Episodes that the environment failed in.
+    pub failed_episodes: u64,
     /// Wall-clock seconds of the run.
     pub seconds: f64,
 }
@@ -130,6 +143,10 @@ pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwor
     episode_return: f64,
     steps: u64,
     updates: u64,
+    failed_episodes: Failures,
+    refused_updates: Failures,
+    /// Events that the observers have not heard of yet.
+    unheard: Vec<Event>,
     metrics: MeanMetrics,
     started: Instant,
 }
@@ -175,6 +192,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             episode_return: 0.0,
             steps: 0,
             updates: 0,
+            failed_episodes: Failures::default(),
+            refused_updates: Failures::default(),
+            unheard: Vec::new(),
             metrics: MeanMetrics::default(),
             started: Instant::now(),
             config,
@@ -205,8 +225,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Trains until the steps are made, the return is reached, or an observer says stop.
     ///
     /// # Errors
-    /// Where the environment fails or gives what is not finite or of the wrong size, an observer fails, or an update
-    /// does.
+    /// Where the environment fails or gives what is not finite or of the wrong size, or an update does, more often in a
+    /// row than the settings tolerate, or where an observer fails.
     pub fn run(&mut self) -> Result<Summary> {
         self.started = Instant::now();
         let mut evaluation = None;
@@ -216,7 +236,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
             let step = self.collect()?;
             self.learn()?;
-            let mut events = vec![Event::Step];
+            let mut events = std::mem::take(&mut self.unheard);
+            events.push(Event::Step);
             if step.is_last() {
                 events.push(Event::Episode { episode_return: self.episode_return });
             }
@@ -252,6 +273,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             evaluation,
             environment_steps: self.steps,
             updates: self.updates,
+            refused_updates: self.refused_updates.count,
+            failed_episodes: self.failed_episodes.count,
             seconds: self.started.elapsed().as_secs_f64(),
         })
     }
@@ -259,41 +282,80 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Plays `episodes` with the mean action, without learning from them.
     ///
     /// # Errors
-    /// Where `episodes` is 0 or the environment fails.
+    /// Where `episodes` is 0, the policy's action is not finite, or the environment fails more often in a row than the
+    /// settings tolerate.
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation> {
         check("episodes", episodes, |&count| count > 0, "at least 1")?;
         let mut returns = Vec::with_capacity(episodes);
-        for _ in 0..episodes {
-            let mut observation = self.evaluation_environment.reset(self.evaluation_seeds.next_seed())?;
-            let mut sum = 0.0;
-            loop {
-                let action = self.agent.mean_action(&observation)?;
-                let step = self.evaluation_environment.step(&action)?;
-                sum += f64::from(step.reward);
-                if step.is_last() {
-                    break;
+        while returns.len() < episodes {
+            match self.evaluation_episode()? {
+                Ok(sum) => {
+                    self.failed_episodes.in_a_row = 0;
+                    returns.push(sum);
                 }
-                observation = step.observation;
+                Err(failure) => self.leave_episode(failure)?,
             }
-            returns.push(sum);
         }
         Ok(Evaluation::from_returns(&returns))
     }
 
-    /// One step of the behaviour policy in the environment, into the replay.
+    /// The return of an episode played with the mean action, or what the environment failed with.
+    fn evaluation_episode(&mut self) -> Result<Result<f64>> {
+        let mut observation = match self.evaluation_environment.reset(self.evaluation_seeds.next_seed()) {
+            Ok(observation) => observation,
+            failed => return Ok(failed.map(|_| 0.0)),
+        };
+        let mut sum = 0.0;
+        loop {
+            let action = self.agent.mean_action(&observation)?;
+            let step = match self.evaluation_environment.step(&action) {
+                Ok(step) => step,
+                failed => return Ok(failed.map(|_| 0.0)),
+            };
+            sum += f64::from(step.reward);
+            if step.is_last() {
+                return Ok(Ok(sum));
+            }
+            observation = step.observation;
+        }
+    }
+
+    /// One step of the behaviour policy, past the episodes that the environment fails in.
     fn collect(&mut self) -> Result<Step> {
+        loop {
+            match self.environment_step()? {
+                Ok(step) => return Ok(step),
+                Err(failure) => self.leave_episode(failure)?,
+            }
+        }
+    }
+
+    /// Counts an episode that the environment failed in; its error, where that is one too many.
+    fn leave_episode(&mut self, failure: Error) -> Result<()> {
+        self.unheard.push(Event::EpisodeFailed);
+        self.failed_episodes.add(failure, self.config.tolerated_failed_episodes)
+    }
+
+    /// One step of the behaviour policy in the environment, into the replay, or what the environment failed with.
+    fn environment_step(&mut self) -> Result<Result<Step>> {
         // Until the step is stored, an error leaves no episode under way: the next call starts a new one.
         let observation = match self.observation.take() {
             Some(observation) => observation,
             None => {
-                let observation = self.environment.reset(self.episode_seeds.next_seed())?;
+                let observation = match self.environment.reset(self.episode_seeds.next_seed()) {
+                    Ok(observation) => observation,
+                    Err(failure) => return Ok(Err(failure)),
+                };
                 self.replay.begin_episode(&observation)?;
                 self.episode_return = 0.0;
                 observation
             }
         };
         let action = self.agent.act(&observation)?;
-        let step = self.environment.step(&action.action)?;
+        let step = match self.environment.step(&action.action) {
+            Ok(step) => step,
+            failed => return Ok(failed),
+        };
         self.replay.push(Experience {
             action: &action.action,
             log_probability: action.log_probability,
@@ -304,10 +366,12 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         })?;
         self.steps += 1;
         self.episode_return += f64::from(step.reward);
-        if !step.is_last() {
+        if step.is_last() {
+            self.failed_episodes.in_a_row = 0;
+        } else {
             self.observation = Some(step.observation.clone());
         }
-        Ok(step)
+        Ok(Ok(step))
     }
 
     /// As many updates as are due after the latest step.
@@ -316,8 +380,19 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let due = (steps as f64 * self.config.updates_per_step) as u64;
         while self.updates < due {
             let batch = self.agent.sample(&self.replay, &mut self.replay_samples)?;
-            self.metrics.add(&self.agent.update(&batch)?);
-            self.updates += 1;
+            match self.agent.update(&batch) {
+                Ok(metrics) => {
+                    self.metrics.add(&metrics);
+                    self.updates += 1;
+                    self.refused_updates.in_a_row = 0;
+                }
+                Err(Error::NonFinite { place, index, value }) => {
+                    self.unheard.push(Event::UpdateRefused { cause: place });
+                    let refusal = Error::NonFinite { place, index, value };
+                    self.refused_updates.add(refusal, self.config.tolerated_refused_updates)?;
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -328,6 +403,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             environment_steps: self.steps,
             total_environment_steps: self.config.environment_steps,
             updates: self.updates,
+            refused_updates: self.refused_updates.count,
+            failed_episodes: self.failed_episodes.count,
             iterations: self.agent.iterations(),
             seconds: self.started.elapsed().as_secs_f64(),
             replay: &self.replay,
@@ -344,5 +421,27 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
         }
         Ok(stop)
+    }
+}
+
+/// What failed and was passed over.
+#[derive(Debug, Clone, Copy, Default)]
+struct Failures {
+    count: u64,
+    in_a_row: u32,
+}
+
+impl Failures {
+    /// Counts a failure, and gives it back where it is one more in a row than `tolerated`.
+    fn add(&mut self, failure: Error, tolerated: u32) -> Result<()> {
+        tracing::warn!(%failure, in_a_row = self.in_a_row + 1);
+        self.count += 1;
+        if self.in_a_row == tolerated {
+            // Who calls again begins to count anew.
+            self.in_a_row = 0;
+            return Err(failure);
+        }
+        self.in_a_row += 1;
+        Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub struct OptimizerConfig {
 pub struct Optimizer {
     config: OptimizerConfig,
     adam: ModuleOptimizer,
+    /// The sum of the squared norms of the gradients since it was last taken.
+    squared_norms: Option<Tensor<1>>,
 }
 
 impl std::fmt::Debug for Optimizer {
@@ -41,7 +43,7 @@ impl Optimizer {
         if let Some(norm) = config.gradient_norm {
             check("OptimizerConfig::gradient_norm", norm, positive, "a positive, finite number, or none")?;
         }
-        Ok(Self { config, adam: AdamConfig::new().with_epsilon(1e-8).init() })
+        Ok(Self { config, adam: AdamConfig::new().with_epsilon(1e-8).init(), squared_norms: None })
     }
 
     /// One step of `module` against the gradient of `loss`, a tensor of one element.
@@ -52,16 +54,27 @@ impl Optimizer {
             return module;
         }
         let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
-        if let Some(max_norm) = self.config.gradient_norm {
-            gradients = clip_global_norm(&module, gradients, max_norm);
+        if let Some(squared_norm) = squared_norm(&module, &gradients) {
+            if let Some(max_norm) = self.config.gradient_norm {
+                gradients = clip_global_norm(&module, gradients, &squared_norm, max_norm);
+            }
+            self.squared_norms = Some(match self.squared_norms.take() {
+                Some(before) => before + squared_norm,
+                None => squared_norm,
+            });
         }
         self.adam.step(self.config.learning_rate, module, gradients)
     }
+
+    /// The sum of the squared norms, before clipping, of the gradients since the last call; none without a gradient. Where
+    /// it is not finite, neither are Adam's averages from then on, and what it trains stands still unnoticed.
+    pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
+        self.squared_norms.take()
+    }
 }
 
-/// Scales all gradients of `module` so that their joint Euclidean norm is at most `max_norm`, without reading them
-/// back from the device.
-fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, max_norm: f64) -> GradientsParams {
+/// The squared Euclidean norm of all gradients of `module`; none without a gradient.
+fn squared_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
     struct SquaredNorm<'a> {
         gradients: &'a GradientsParams,
         sum: Option<Tensor<1>>,
@@ -77,6 +90,19 @@ fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, max_norm:
             }
         }
     }
+    let mut norm = SquaredNorm { gradients, sum: None };
+    module.visit(&mut norm);
+    norm.sum
+}
+
+/// Scales all gradients of `module` so that their joint Euclidean norm is at most `max_norm`, without reading them
+/// back from the device.
+fn clip_global_norm<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    squared_norm: &Tensor<1>,
+    max_norm: f64,
+) -> GradientsParams {
     struct Rescale {
         gradients: GradientsParams,
         factor: Tensor<1>,
@@ -90,12 +116,7 @@ fn clip_global_norm<M: Module>(module: &M, gradients: GradientsParams, max_norm:
         }
     }
 
-    let mut norm = SquaredNorm { gradients: &gradients, sum: None };
-    module.visit(&mut norm);
-    let Some(sum) = norm.sum else {
-        return gradients;
-    };
-    let factor = ((sum.sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
+    let factor = ((squared_norm.clone().sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
     let mut rescale = Rescale { gradients, factor };
     module.visit(&mut rescale);
     rescale.gradients

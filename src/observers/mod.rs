@@ -57,6 +57,10 @@ pub struct Progress<'a> {
     pub total_environment_steps: u64,
     /// Updates made.
     pub updates: u64,
+    /// Updates refused so far, because of a number that was not finite.
+    pub refused_updates: u64,
+    /// Episodes so far that the environment failed in, of training and evaluation.
+    pub failed_episodes: u64,
     /// Iterations i of the paper's Algorithm 1: how often the targets were copied.
     pub iterations: u64,
     /// Wall-clock seconds since the run began.
@@ -76,6 +80,15 @@ pub enum Event {
     Episode {
         /// The sum of its rewards.
         episode_return: f64,
+    },
+    /// The environment failed in an episode, which was left (see
+    /// [`TrainerConfig::tolerated_failed_episodes`](crate::TrainerConfig::tolerated_failed_episodes)).
+    EpisodeFailed,
+    /// An update was refused (see
+    /// [`TrainerConfig::tolerated_refused_updates`](crate::TrainerConfig::tolerated_refused_updates)).
+    UpdateRefused {
+        /// What was not finite.
+        cause: &'static str,
     },
     /// A period of updates went by.
     Metrics(

@@ -40,7 +40,7 @@ impl Observer for ProgressBar {
                 bar.set_message(self.evaluation.clone());
             }
             Event::Finished { .. } => bar.finish(),
-            Event::Episode { .. } | Event::Metrics(_) => {}
+            _ => {}
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -22,6 +22,8 @@ pub fn short(environment_steps: u64) -> TrainerConfig {
         evaluation_period: 1_000_000,
         evaluation_episodes: 2,
         metrics_period: 1_000_000,
+        tolerated_failed_episodes: 0,
+        tolerated_refused_updates: 0,
         stop_at_return: None,
         seed: 11,
     }

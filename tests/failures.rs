@@ -1,0 +1,283 @@
+//! Environments that fail and numbers that overflow: what is tolerated, what is counted, and what is left.
+
+mod common {
+    pub mod agents;
+    pub mod environments;
+    pub mod tensors;
+    pub mod trainers;
+}
+
+use std::cell::Cell;
+use std::panic;
+use std::rc::Rc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+use common::agents::{agent, small};
+use common::environments::{Recorder, STEPS};
+use common::tensors::numbers;
+use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
+use mpo::{
+    ActionBounds, Batch, Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Rng, Step, Stream,
+    Trainer, TrainerConfig,
+};
+
+/// How an environment fails.
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Error,
+    Panic,
+    Observation(f32),
+    Reward(f32),
+    Size,
+}
+
+const FAILURES: [Failure; 7] = [
+    Failure::Error,
+    Failure::Panic,
+    Failure::Observation(f32::NAN),
+    Failure::Observation(f32::INFINITY),
+    Failure::Reward(f32::NAN),
+    Failure::Reward(f32::NEG_INFINITY),
+    Failure::Size,
+];
+
+/// A recorder whose calls fail where `fails` says so of their number.
+#[derive(Clone)]
+struct Unsteady {
+    recorder: Recorder,
+    failure: Failure,
+    fails: fn(usize) -> bool,
+    calls: Rc<Cell<usize>>,
+}
+
+impl Unsteady {
+    fn new(failure: Failure, fails: fn(usize) -> bool) -> Self {
+        Self { recorder: Recorder::default(), failure, fails, calls: Rc::default() }
+    }
+
+    fn failing(&self) -> bool {
+        let call = self.calls.get();
+        self.calls.set(call + 1);
+        let fails = (self.fails)(call);
+        if fails && let Failure::Panic = self.failure {
+            panic!("call {call} went wrong");
+        }
+        fails
+    }
+}
+
+impl Environment for Unsteady {
+    type Error = std::io::Error;
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        self.recorder.action_bounds()
+    }
+
+    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
+        let fails = self.failing();
+        let observation = self.recorder.reset(seed).unwrap();
+        match self.failure {
+            Failure::Observation(value) if fails => Ok(vec![0.0, value]),
+            Failure::Size if fails => Ok(vec![0.0]),
+            _ if fails => Err(std::io::Error::other("unplugged")),
+            _ => Ok(observation),
+        }
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error> {
+        let fails = self.failing();
+        let mut step = self.recorder.step(action).unwrap();
+        if fails {
+            match self.failure {
+                Failure::Observation(value) => step.observation[1] = value,
+                Failure::Reward(value) => step.reward = value,
+                Failure::Size => step.observation.push(0.0),
+                Failure::Error | Failure::Panic => return Err(std::io::Error::other("unplugged")),
+            }
+        }
+        Ok(step)
+    }
+}
+
+fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    // The panics of these environments are part of the test, their messages only noise.
+    panic::set_hook(Box::new(|_| {}));
+    let result = run();
+    let _ = panic::take_hook();
+    result
+}
+
+#[test]
+fn failed_episodes_are_left_and_only_whole_steps_are_stored() {
+    quietly(|| {
+        for failure in FAILURES {
+            // Resets and steps at every place in an episode come to fail; evaluations play undisturbed.
+            let environment = Unsteady::new(failure, |call| call % 27 == 13 || call % 100 == 0);
+            let evaluation = Unsteady::new(failure, |_| false);
+            let config = TrainerConfig { tolerated_failed_episodes: 4, updates_per_step: 0.5, ..short(300) };
+            let heard = Heard::default();
+            let mut trainer =
+                Trainer::new(config, quick_agent(), environment, evaluation).unwrap().observe(listen(&heard));
+            let summary = trainer.run().unwrap();
+            assert_eq!((summary.environment_steps, trainer.replay().len()), (300, 300), "{failure:?}");
+            let events = heard.take().into_iter().filter(|(event, _)| *event == Event::EpisodeFailed);
+            assert_eq!(events.count() as u64, summary.failed_episodes);
+            assert!(summary.failed_episodes >= 10, "{failure:?}: {}", summary.failed_episodes);
+            // Every step held leads from one observation of an episode to the next of the same one.
+            let held = everything(trainer.replay());
+            let (from, to) = (numbers(&held.observations), numbers(&held.next_observations));
+            for (from, to) in from.chunks(2).zip(to.chunks(2)) {
+                assert_eq!([from[0], from[1] + 1.0], [to[0], to[1]], "{failure:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn one_failure_too_many_in_a_row_ends_the_run_and_another_run_goes_on() {
+    quietly(|| {
+        for (failure, tolerated) in FAILURES.into_iter().flat_map(|failure| [(failure, 0), (failure, 3)]) {
+            // The first episode is whole; from then on nothing works until the call 40.
+            let environment = Unsteady::new(failure, |call| (25..40).contains(&call));
+            let calls = environment.calls.clone();
+            let evaluation = Unsteady::new(failure, |_| false);
+            let config = TrainerConfig { tolerated_failed_episodes: tolerated, ..short(60) };
+            let mut trainer = Trainer::new(config, quick_agent(), environment, evaluation).unwrap();
+            let error = trainer.run().unwrap_err();
+            assert!(
+                matches!(error, Error::Environment { .. } | Error::NonFinite { .. } | Error::Size { .. }),
+                "{error:?}"
+            );
+            if let Failure::Panic = failure {
+                assert!(error.to_string().contains("it panicked: call "), "{error}");
+            }
+            assert_eq!(calls.get(), 26 + tolerated as usize, "{failure:?}");
+            assert_eq!(trainer.replay().len(), 23);
+            calls.set(40);
+            let summary = trainer.run().unwrap();
+            assert_eq!((summary.environment_steps, trainer.replay().len()), (60, 60));
+            assert_eq!(summary.failed_episodes, 1 + u64::from(tolerated));
+        }
+    });
+}
+
+#[test]
+fn evaluations_play_another_episode_for_one_that_failed() {
+    quietly(|| {
+        for failure in FAILURES {
+            let evaluation = Unsteady::new(failure, |call| call == 0 || call == 10 || call == 35);
+            let steady = Unsteady::new(failure, |_| false);
+            let log = evaluation.recorder.log.clone();
+            let config = TrainerConfig { tolerated_failed_episodes: 2, ..short(20) };
+            let mut trainer = Trainer::new(config, quick_agent(), steady, evaluation).unwrap();
+            let evaluation = trainer.evaluate(3).unwrap();
+            assert_eq!(evaluation.episodes, 3);
+            assert!(Recorder::steps(&log).len() >= 3 * STEPS, "{failure:?}");
+            // Episodes are whole: 20 rewards of 0 to 1 each.
+            assert!(evaluation.min_return > 0.0 && evaluation.max_return <= 20.0, "{evaluation:?}");
+            assert_eq!(trainer.run().unwrap().failed_episodes, 3, "{failure:?}");
+        }
+    });
+}
+
+/// Every parameter of policy and critic, as bits.
+fn parameters(agent: &MpoAgent) -> Vec<u32> {
+    struct Read(Vec<u32>);
+    impl ModuleVisitor for Read {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(numbers(&param.val().inner()).into_iter().map(f32::to_bits));
+        }
+    }
+    let mut read = Read(Vec::new());
+    agent.actor().visit(&mut read);
+    agent.critic().visit(&mut read);
+    agent.policy().actor().visit(&mut read);
+    read.0
+}
+
+/// Rewards so large that the loss overflows, or only the gradient's square does, which would leave Adam's averages
+/// infinite and the critic standing still from then on.
+#[test]
+fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
+    // Of one step: (1.7e19)² is a number, and a few times as much, as the gradient's square is, is none.
+    let evaluation = PolicyEvaluation::NStep { steps: 1 };
+    let config = MpoConfig { batch_size: 1, evaluation, ..small(MpoConfig::default()) };
+    for (reward, cause) in [(1e30, "the critic's loss"), (1.7e19, "the critic's gradient")] {
+        let mut agent = agent(&config, 2, 2, 1);
+        let mut replay = mpo::ReplayBuffer::new(100, 2, 2).unwrap();
+        let fill = |replay: &mut mpo::ReplayBuffer, reward: f32| {
+            replay.begin_episode(&[0.1, 0.2]).unwrap();
+            for step in 0..20 {
+                replay
+                    .push(mpo::Experience {
+                        action: &[0.1, -0.3],
+                        log_probability: 0.0,
+                        reward,
+                        next_observation: &[0.1 * step as f32, 0.2],
+                        terminated: false,
+                        truncated: step == 19,
+                    })
+                    .unwrap();
+            }
+        };
+        let (mut good, mut rng) = (replay.clone(), Rng::stream(1, Stream::Replay));
+        fill(&mut good, 1.0);
+        fill(&mut replay, reward);
+        let fine: Vec<Batch> = (0..4).map(|_| agent.sample(&good, &mut rng).unwrap()).collect();
+        let overflowing = agent.sample(&replay, &mut rng).unwrap();
+        agent.update(&fine[0]).unwrap();
+        // An agent that is never shown the overflowing batch is the measure.
+        let mut spared = agent.clone();
+        for batch in &fine[1..] {
+            let error = agent.update(&overflowing).unwrap_err();
+            assert!(matches!(error, Error::NonFinite { place, .. } if place == cause), "{error:?}");
+            assert_eq!(parameters(&agent), parameters(&spared));
+            assert_eq!(agent.update(batch).unwrap(), spared.update(batch).unwrap());
+            assert_eq!(parameters(&agent), parameters(&spared));
+        }
+        assert_eq!(agent.updates(), 4);
+    }
+}
+
+#[test]
+fn trainers_pass_over_refused_updates_up_to_their_limit() {
+    // One step in about fifty overflows.
+    let mut environment = Recorder { reward: |action| 11.0 - action, ..Recorder::default() };
+    environment.reward = |action| if action > 10.99 { 1e30 } else { 11.0 - action };
+    let run = |tolerated| {
+        let mut config = small(MpoConfig::default());
+        config.batch_size = 4;
+        let settings =
+            TrainerConfig { tolerated_refused_updates: tolerated, updates_per_step: 1.0, ..short(300) };
+        let heard = Heard::default();
+        let mut trainer =
+            Trainer::new(settings, agent(&config, 2, 2, 1), environment.clone(), environment.clone())
+                .unwrap()
+                .observe(listen(&heard));
+        (trainer.run(), trainer, heard)
+    };
+    let (result, tolerant, heard) = run(1000);
+    let summary = result.unwrap();
+    let refused: Vec<Event> = heard
+        .take()
+        .into_iter()
+        .map(|(event, _)| event)
+        .filter(|event| matches!(event, Event::UpdateRefused { .. }))
+        .collect();
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|event| *event == Event::UpdateRefused { cause: "the critic's loss" }));
+    assert_eq!((summary.updates, summary.refused_updates), (270, refused.len() as u64));
+    assert!(parameters(tolerant.agent()).iter().all(|&bits| f32::from_bits(bits).is_finite()));
+
+    let steady = trainer(TrainerConfig { updates_per_step: 1.0, ..short(300) }).run().unwrap();
+    assert_eq!((steady.updates, steady.refused_updates), (270, 0));
+
+    let (result, strict, _) = run(0);
+    assert!(matches!(result, Err(Error::NonFinite { place: "the critic's loss", .. })), "{result:?}");
+    assert!(parameters(strict.agent()).iter().all(|&bits| f32::from_bits(bits).is_finite()));
+}
