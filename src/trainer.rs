@@ -236,8 +236,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
             let step = self.collect()?;
             self.learn()?;
-            let mut events = std::mem::take(&mut self.unheard);
-            events.push(Event::Step);
+            let mut events = vec![Event::Step];
             if step.is_last() {
                 events.push(Event::Episode { episode_return: self.episode_return });
             }
@@ -303,14 +302,14 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     fn evaluation_episode(&mut self) -> Result<Result<f64>> {
         let mut observation = match self.evaluation_environment.reset(self.evaluation_seeds.next_seed()) {
             Ok(observation) => observation,
-            failed => return Ok(failed.map(|_| 0.0)),
+            Err(failure) => return Ok(Err(failure)),
         };
         let mut sum = 0.0;
         loop {
             let action = self.agent.mean_action(&observation)?;
             let step = match self.evaluation_environment.step(&action) {
                 Ok(step) => step,
-                failed => return Ok(failed.map(|_| 0.0)),
+                Err(failure) => return Ok(Err(failure)),
             };
             sum += f64::from(step.reward);
             if step.is_last() {
@@ -354,7 +353,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let action = self.agent.act(&observation)?;
         let step = match self.environment.step(&action.action) {
             Ok(step) => step,
-            failed => return Ok(failed),
+            Err(failure) => return Ok(Err(failure)),
         };
         self.replay.push(Experience {
             action: &action.action,
@@ -386,18 +385,17 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                     self.updates += 1;
                     self.refused_updates.in_a_row = 0;
                 }
-                Err(Error::NonFinite { place, index, value }) => {
+                Err(error) => {
+                    let Error::NonFinite { place, .. } = error else { return Err(error) };
                     self.unheard.push(Event::UpdateRefused { cause: place });
-                    let refusal = Error::NonFinite { place, index, value };
-                    self.refused_updates.add(refusal, self.config.tolerated_refused_updates)?;
+                    self.refused_updates.add(error, self.config.tolerated_refused_updates)?;
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Tells every observer; whether one of them wants to stop.
+    /// Tells every observer, of what they have not heard of first; whether one of them wants to stop.
     fn notify(&mut self, events: &[Event]) -> Result<bool> {
         let progress = Progress {
             environment_steps: self.steps,
@@ -410,7 +408,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             replay: &self.replay,
         };
         let mut stop = false;
-        for event in events {
+        for event in std::mem::take(&mut self.unheard).iter().chain(events) {
             match event {
                 Event::Step => {}
                 Event::Evaluation(_) | Event::Finished { .. } => tracing::info!(steps = self.steps, ?event),

@@ -170,17 +170,22 @@ fn one_failure_too_many_in_a_row_ends_the_run_and_another_run_goes_on() {
 fn evaluations_play_another_episode_for_one_that_failed() {
     quietly(|| {
         for failure in FAILURES {
-            let evaluation = Unsteady::new(failure, |call| call == 0 || call == 10 || call == 35);
+            let evaluation = Unsteady::new(failure, |call| call == 0 || call == 10 || call == 100);
             let steady = Unsteady::new(failure, |_| false);
             let log = evaluation.recorder.log.clone();
             let config = TrainerConfig { tolerated_failed_episodes: 2, ..short(20) };
-            let mut trainer = Trainer::new(config, quick_agent(), steady, evaluation).unwrap();
+            let heard = Heard::default();
+            let mut trainer =
+                Trainer::new(config, quick_agent(), steady, evaluation).unwrap().observe(listen(&heard));
             let evaluation = trainer.evaluate(3).unwrap();
             assert_eq!(evaluation.episodes, 3);
             assert!(Recorder::steps(&log).len() >= 3 * STEPS, "{failure:?}");
             // Episodes are whole: 20 rewards of 0 to 1 each.
             assert!(evaluation.min_return > 0.0 && evaluation.max_return <= 20.0, "{evaluation:?}");
-            assert_eq!(trainer.run().unwrap().failed_episodes, 3, "{failure:?}");
+            let summary = trainer.run().unwrap();
+            assert_eq!(summary.failed_episodes, 3, "{failure:?}");
+            let failed = heard.take().into_iter().filter(|(event, _)| *event == Event::EpisodeFailed);
+            assert_eq!(failed.count(), 3, "{failure:?}");
         }
     });
 }
