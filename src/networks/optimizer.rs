@@ -1,8 +1,7 @@
 //! Adam with global gradient clipping.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, check};
@@ -18,18 +17,16 @@ pub struct OptimizerConfig {
 }
 
 /// Adam (β₁ 0.9, β₂ 0.999, ε 1e-8) with the gradient clipped by its global norm.
-#[derive(Clone)]
+///
+/// Works on all parameters of a module as on one long vector, in the order in which the module lists them.
+#[derive(Debug, Clone)]
 pub struct Optimizer {
     config: OptimizerConfig,
-    adam: ModuleOptimizer,
+    steps: u64,
+    /// The averages of the gradient and of its square; none before the first step.
+    averages: Option<[Tensor<1>; 2]>,
     /// The sum of the squared norms of the gradients since it was last taken.
     squared_norms: Option<Tensor<1>>,
-}
-
-impl std::fmt::Debug for Optimizer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Optimizer").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl Optimizer {
@@ -43,27 +40,47 @@ impl Optimizer {
         if let Some(norm) = config.gradient_norm {
             check("OptimizerConfig::gradient_norm", norm, positive, "a positive, finite number, or none")?;
         }
-        Ok(Self { config, adam: AdamConfig::new().with_epsilon(1e-8).init(), squared_norms: None })
+        Ok(Self { config, steps: 0, averages: None, squared_norms: None })
     }
 
-    /// One step of `module` against the gradient of `loss`, a tensor of one element.
+    /// One step of `module`, whose parameters lie on one device, against the gradient of `loss`, a tensor of one element.
+    /// An optimizer is for one module, or for its clones.
     ///
     /// A module without trainable parameters stays as it is.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> M {
         if !loss.is_tracked() {
             return module;
         }
-        let mut gradients = GradientsParams::from_grads(loss.backward(), &module);
-        if let Some(squared_norm) = squared_norm(&module, &gradients) {
-            if let Some(max_norm) = self.config.gradient_norm {
-                gradients = clip_global_norm(&module, gradients, &squared_norm, max_norm);
-            }
-            self.squared_norms = Some(match self.squared_norms.take() {
-                Some(before) => before + squared_norm,
-                None => squared_norm,
-            });
+        let Some(mut gradient) = flat_gradient(&module, loss.backward()) else { return module };
+        let squared_norm = gradient.clone().square().sum();
+        if let Some(max_norm) = self.config.gradient_norm {
+            // Without reading the norm back from the device.
+            gradient = gradient * ((squared_norm.clone().sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
         }
-        self.adam.step(self.config.learning_rate, module, gradients)
+        self.squared_norms = Some(match self.squared_norms.take() {
+            Some(before) => before + squared_norm,
+            None => squared_norm,
+        });
+        let delta = self.adam(gradient) * self.config.learning_rate;
+        module.map(&mut Subtract { delta, start: 0 })
+    }
+
+    /// Adam's direction for this gradient (arXiv 1412.6980, in the form of the end of its section 2).
+    fn adam(&mut self, gradient: Tensor<1>) -> Tensor<1> {
+        const RATES: [f32; 2] = [0.9, 0.999];
+        const EPSILON: f32 = 1e-8;
+        let averages = self.averages.take();
+        let [first, second] = averages.unwrap_or_else(|| [(); 2].map(|()| gradient.zeros_like()));
+        let follow =
+            |average: Tensor<1>, latest: Tensor<1>, rate: f32| average * rate + latest * (1.0 - rate);
+        let first = follow(first, gradient.clone(), RATES[0]);
+        let second = follow(second, gradient.square(), RATES[1]);
+        self.averages = Some([first.clone(), second.clone()]);
+        self.steps += 1;
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let [first_share, second_share] = RATES.map(|rate| 1.0 - rate.powi(steps));
+        let second_share = second_share.sqrt();
+        first * (second_share / first_share) / (second.sqrt() + EPSILON * second_share)
     }
 
     /// The sum of the squared norms, before clipping, of the gradients since the last call; none without a gradient. Where
@@ -73,51 +90,39 @@ impl Optimizer {
     }
 }
 
-/// The squared Euclidean norm of all gradients of `module`; none without a gradient.
-fn squared_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
-    struct SquaredNorm<'a> {
-        gradients: &'a GradientsParams,
-        sum: Option<Tensor<1>>,
+/// The gradients of all parameters, one after another, zero where there is none; none without parameters.
+fn flat_gradient<M: Module>(module: &M, gradients: Gradients) -> Option<Tensor<1>> {
+    struct Collect {
+        gradients: Gradients,
+        flat: Vec<Tensor<1>>,
     }
-    impl ModuleVisitor for SquaredNorm<'_> {
+    impl ModuleVisitor for Collect {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                let square = gradient.square().sum();
-                self.sum = Some(match self.sum.take() {
-                    Some(sum) => sum + square,
-                    None => square,
-                });
-            }
+            let value = param.val();
+            let gradient = value.grad_remove(&mut self.gradients);
+            self.flat.push(gradient.unwrap_or_else(|| value.inner().zeros_like()).flatten(0, D - 1));
         }
     }
-    let mut norm = SquaredNorm { gradients, sum: None };
-    module.visit(&mut norm);
-    norm.sum
+    let mut collect = Collect { gradients, flat: Vec::new() };
+    module.visit(&mut collect);
+    (!collect.flat.is_empty()).then(|| Tensor::cat(collect.flat, 0))
 }
 
-/// Scales all gradients of `module` so that their joint Euclidean norm is at most `max_norm`, without reading them
-/// back from the device.
-fn clip_global_norm<M: Module>(
-    module: &M,
-    gradients: GradientsParams,
-    squared_norm: &Tensor<1>,
-    max_norm: f64,
-) -> GradientsParams {
-    struct Rescale {
-        gradients: GradientsParams,
-        factor: Tensor<1>,
-    }
-    impl ModuleVisitor for Rescale {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-                let factor = self.factor.clone().reshape([1; D]);
-                self.gradients.register(param.id, gradient * factor);
-            }
-        }
-    }
+/// Takes from each parameter its part of a flat vector.
+struct Subtract {
+    delta: Tensor<1>,
+    start: usize,
+}
 
-    let factor = ((squared_norm.clone().sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
-    let mut rescale = Rescale { gradients, factor };
-    module.visit(&mut rescale);
-    rescale.gradients
+impl ModuleMapper for Subtract {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|old| {
+            let (start, shape) = (self.start, old.shape());
+            self.start += shape.num_elements();
+            let delta = self.delta.clone().slice([start..self.start]).reshape(shape);
+            let trained = old.is_require_grad();
+            let new = Tensor::from_inner(old.inner() - delta);
+            if trained { new.require_grad() } else { new }
+        })
+    }
 }
