@@ -20,7 +20,8 @@ struct Cli {
     arguments: Arguments,
 }
 
-const CARTPOLE: Task = Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000 };
+const CARTPOLE: Task =
+    Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000, updates_per_step: 1.5 };
 
 fn main() -> Result<(), Box<dyn Error>> {
     let Cli { arguments } = Cli::parse();

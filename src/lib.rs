@@ -11,6 +11,7 @@ mod environment;
 pub mod envs;
 mod error;
 mod estep;
+mod file;
 mod gaussian;
 mod host;
 mod memory;

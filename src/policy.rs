@@ -1,14 +1,13 @@
 //! A policy by itself: what is evaluated, saved and deployed.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check_finite, check_size};
+use crate::error::{Result, check_finite, check_size};
+use crate::file::{self, Kind};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, parameters, with_parameters};
@@ -74,15 +73,16 @@ impl<A: Actor> Policy<A> {
 /// What stands in a policy's file before its parameters.
 #[derive(Serialize, Deserialize)]
 struct Header {
-    crate_version: String,
     observation_size: usize,
     action_size: usize,
     actor: GaussianActorConfig,
 }
 
-/// The first bytes of a policy's file: a name, then the version of the format.
-const MAGIC: &[u8] = b"mpo policy";
-const FORMAT_VERSION: u32 = 1;
+const FILE: Kind = Kind {
+    name: "mpo policy",
+    version: 1,
+    accepted: "a policy file of format version 1, which mpo 0.1 writes and reads",
+};
 
 impl Policy {
     /// Writes the policy to a file of its own: a few bytes more than four a parameter. What stood there before is replaced
@@ -91,32 +91,12 @@ impl Policy {
     /// # Errors
     /// Where the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        let failed = |source| Error::File { path: path.to_owned(), source };
         let header = Header {
-            crate_version: env!("CARGO_PKG_VERSION").into(),
             observation_size: self.actor.observation_size(),
             action_size: self.actor.action_size(),
             actor: self.actor.config().clone(),
         };
-        let header = serde_json::to_vec(&header).map_err(|error| failed(error.into()))?;
-        let mut bytes = [MAGIC, &FORMAT_VERSION.to_le_bytes(), &(header.len() as u64).to_le_bytes()].concat();
-        bytes.extend(header);
-        bytes.extend(parameters(&self.actor).into_iter().flat_map(f32::to_le_bytes));
-        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".part");
-        let write = || {
-            let mut file = File::create(&beside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&beside, path)
-        };
-        write().map_err(|source| {
-            // Nothing half-written is left; that it cannot be removed is no news after what failed.
-            let _ = std::fs::remove_file(&beside);
-            failed(source)
-        })
+        file::write(path.as_ref(), &FILE, &header, |file| file.floats(&parameters(&self.actor)))
     }
 
     /// Reads a policy from its file, onto `device`.
@@ -124,45 +104,15 @@ impl Policy {
     /// # Errors
     /// Where the file cannot be read, is not a policy's, is damaged, or has another version of the format.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        Self::from_bytes(&bytes, device).map_err(|found| Error::Format {
-            path: path.to_owned(),
-            found,
-            accepted: "a policy file of format version 1, which mpo 0.1 writes and reads",
+        file::read(path.as_ref(), &FILE, |header: Header, file| {
+            let Header { observation_size, action_size, actor } = header;
+            // Before a network of that size is made.
+            let count = actor.parameter_count(observation_size, action_size);
+            let numbers = file.floats(count.ok_or("damaged: a network beyond all numbers")?)?;
+            let mut rng = Rng::stream(0, Stream::Weights);
+            let untrained = GaussianActor::new(&actor, observation_size, action_size, device, &mut rng)
+                .map_err(|error| format!("damaged: {error}"))?;
+            Ok(Self::new(with_parameters(untrained.valid(), &numbers)))
         })
-    }
-
-    /// The policy of a file with these contents, or what is wrong with them.
-    fn from_bytes(bytes: &[u8], device: &Device) -> std::result::Result<Self, String> {
-        let content = bytes.strip_prefix(MAGIC).ok_or("not a policy file")?;
-        let (version, _) = content.split_first_chunk().ok_or("cut short")?;
-        let version = u32::from_le_bytes(*version);
-        if version != FORMAT_VERSION {
-            return Err(format!("of format version {version}"));
-        }
-        let damaged = || "damaged: its checksum does not fit".to_owned();
-        let (checked, checksum) = bytes.split_last_chunk().ok_or_else(damaged)?;
-        if crc32fast::hash(checked) != u32::from_le_bytes(*checksum) {
-            return Err(damaged());
-        }
-        let content = checked.get(MAGIC.len() + 4..).ok_or_else(damaged)?;
-        let (length, content) = content.split_first_chunk().ok_or_else(damaged)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged())?;
-        let (header, numbers) = content.split_at_checked(length).ok_or_else(damaged)?;
-        let header: Header = serde_json::from_slice(header).map_err(|error| format!("damaged: {error}"))?;
-        let (numbers, rest) = numbers.as_chunks();
-        let numbers: Vec<f32> = numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let Header { observation_size, action_size, actor, .. } = header;
-        // Before a network of that size is made.
-        let expected = actor.parameter_count(observation_size, action_size);
-        if expected != Some(numbers.len()) || !rest.is_empty() {
-            return Err(format!("damaged: {} parameters of {expected:?}", numbers.len()));
-        }
-        check_finite("a parameter", &numbers).map_err(|error| error.to_string())?;
-        let mut rng = Rng::stream(0, Stream::Weights);
-        let untrained = GaussianActor::new(&actor, observation_size, action_size, device, &mut rng)
-            .map_err(|error| error.to_string())?;
-        Ok(Self::new(with_parameters(untrained.valid(), &numbers)))
     }
 }

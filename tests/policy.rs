@@ -119,7 +119,7 @@ fn other_versions_and_other_files_are_named() {
     fs::write(&path, sealed(newer)).unwrap();
     refused(&path, &["version 2", "version 1", "mpo 0.1"]);
     fs::write(&path, "a letter").unwrap();
-    refused(&path, &["not a policy file"]);
+    refused(&path, &["not an mpo policy file"]);
     // Not a number, in the last parameter.
     let mut broken = whole[..whole.len() - 4].to_vec();
     let last = broken.len() - 4;

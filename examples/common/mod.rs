@@ -21,9 +21,10 @@ pub struct Arguments {
     /// The settings.
     #[arg(long, value_enum, default_value_t = Preset::Default)]
     pub preset: Preset,
-    /// Updates for each environment step: fewer make a run shorter by the clock, more make it learn in fewer steps.
-    #[arg(long, default_value_t = TrainerConfig::default().updates_per_step)]
-    pub updates_per_step: f64,
+    /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by the clock,
+    /// more make it learn in fewer steps.
+    #[arg(long)]
+    pub updates_per_step: Option<f64>,
     /// What computes: one of the backends compiled in.
     #[arg(long, value_enum, default_value_t = Backend::ALL[0])]
     pub backend: Backend,
@@ -32,11 +33,12 @@ pub struct Arguments {
     pub out: Option<PathBuf>,
 }
 
-/// A task's name in paths, its title in pictures, and how long it is trained for where nobody says.
+/// A task's name in paths, its title in pictures, and how long and how hard it is trained where nobody says.
 pub struct Task {
     pub name: &'static str,
     pub title: &'static str,
     pub env_steps: u64,
+    pub updates_per_step: f64,
 }
 
 impl Arguments {
@@ -61,7 +63,7 @@ pub fn train<E: Environment + Clone>(
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let settings = TrainerConfig {
         environment_steps,
-        updates_per_step: arguments.updates_per_step,
+        updates_per_step: arguments.updates_per_step.unwrap_or(task.updates_per_step),
         // 100 evaluations at most: of ten episodes each, they would take much of a long run.
         evaluation_period: TrainerConfig::default().evaluation_period.max(environment_steps / 100),
         seed: arguments.seed,

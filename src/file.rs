@@ -1,0 +1,225 @@
+//! The library's files: whole and undamaged, or refused.
+//!
+//! A file is its kind's name, the version of its format, a header in JSON, plain little-endian numbers, and a checksum over
+//! all of it. The order up to the header stays the same in all versions to come, so that a file of another version can say
+//! who wrote it.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crc32fast::Hasher;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, check_finite};
+
+/// A kind of file.
+pub(crate) struct Kind {
+    /// Its first bytes.
+    pub name: &'static str,
+    /// The version of its format that this version of the library writes and reads.
+    pub version: u32,
+    /// What is accepted, in words.
+    pub accepted: &'static str,
+}
+
+/// The header, with who wrote it.
+#[derive(Serialize, Deserialize)]
+struct Signed<H> {
+    crate_version: String,
+    #[serde(flatten)]
+    header: H,
+}
+
+/// What is wrong with a file, in words that follow its name and "is".
+pub(crate) type Damage = String;
+
+/// Bytes at a time: what is written or read is never held twice in memory.
+const PIECE: usize = 1 << 16;
+
+/// Where a file's numbers are written to.
+pub(crate) struct Output {
+    file: BufWriter<File>,
+    checksum: Hasher,
+}
+
+impl Output {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.checksum.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    pub(crate) fn floats(&mut self, numbers: &[f32]) -> std::io::Result<()> {
+        let mut piece = Vec::with_capacity(PIECE);
+        for numbers in numbers.chunks(PIECE / 4) {
+            piece.clear();
+            piece.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            self.bytes(&piece)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file of this kind. What stood there before is replaced at once, or not at all.
+pub(crate) fn write(
+    path: &Path,
+    kind: &Kind,
+    header: &impl Serialize,
+    content: impl FnOnce(&mut Output) -> std::io::Result<()>,
+) -> Result<()> {
+    let beside = with_suffix(path, ".part");
+    let write = || {
+        let signed = Signed { crate_version: env!("CARGO_PKG_VERSION").into(), header };
+        let header = serde_json::to_vec(&signed)?;
+        let mut output =
+            Output { file: BufWriter::with_capacity(PIECE, File::create(&beside)?), checksum: Hasher::new() };
+        output.bytes(kind.name.as_bytes())?;
+        output.bytes(&kind.version.to_le_bytes())?;
+        output.bytes(&(header.len() as u64).to_le_bytes())?;
+        output.bytes(&header)?;
+        content(&mut output)?;
+        let checksum = output.checksum.clone().finalize();
+        output.bytes(&checksum.to_le_bytes())?;
+        output.file.into_inner()?.sync_all()?;
+        rename(&beside, path)
+    };
+    write().map_err(|source| {
+        // Nothing half-written is left; that it cannot be removed is no news after what failed.
+        let _ = std::fs::remove_file(&beside);
+        Error::File { path: path.to_owned(), source }
+    })
+}
+
+/// The path with something after its last letter.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// Renames a file or folder, for good: also after a power cut.
+pub(crate) fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)?;
+    match to.parent() {
+        Some(folder) if folder != Path::new("") => sync_folder(folder),
+        _ => sync_folder(Path::new(".")),
+    }
+}
+
+/// Waits until the names in a folder are on the disk, where the system can be asked for it.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Where a file's numbers are read from.
+pub(crate) struct Input<'a> {
+    source: &'a mut dyn Read,
+    /// How many bytes are left.
+    remaining: u64,
+}
+
+impl Input<'_> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Damage> {
+        self.take(count, 1)?;
+        let mut bytes = vec![0; count];
+        self.source.read_exact(&mut bytes).map_err(unreadable)?;
+        Ok(bytes)
+    }
+
+    /// Numbers that have to be finite.
+    pub(crate) fn floats(&mut self, count: usize) -> Result<Vec<f32>, Damage> {
+        self.take(count, 4)?;
+        let mut numbers = Vec::with_capacity(count);
+        let mut piece = [0; PIECE];
+        while numbers.len() < count {
+            let piece = &mut piece[..PIECE.min(4 * (count - numbers.len()))];
+            self.source.read_exact(piece).map_err(unreadable)?;
+            let (piece, _) = piece.as_chunks();
+            numbers.extend(piece.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+        }
+        check_finite("a number", &numbers).map_err(|error| format!("damaged: {error}"))?;
+        Ok(numbers)
+    }
+
+    /// Counts what is about to be read, before memory is asked for it.
+    fn take(&mut self, count: usize, size: u64) -> Result<(), Damage> {
+        let needed = (count as u64).checked_mul(size);
+        match needed.and_then(|needed| self.remaining.checked_sub(needed)) {
+            Some(remaining) => {
+                self.remaining = remaining;
+                Ok(())
+            }
+            None => Err("damaged: shorter than it says".into()),
+        }
+    }
+}
+
+fn unreadable(error: std::io::Error) -> Damage {
+    format!("unreadable: {error}")
+}
+
+/// Reads a file of this kind: what `load` makes of its header and its numbers, all of which it has to take.
+pub(crate) fn read<H: DeserializeOwned, T>(
+    path: &Path,
+    kind: &Kind,
+    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Damage>,
+) -> Result<T> {
+    let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|found| Error::Format {
+        path: path.to_owned(),
+        found,
+        accepted: kind.accepted,
+    })
+}
+
+/// Reads a file of this kind from what holds its bytes.
+fn parse<H: DeserializeOwned, T>(
+    source: &mut (impl Read + Seek),
+    kind: &Kind,
+    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Damage>,
+) -> Result<T, Damage> {
+    let length = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    source.rewind().map_err(unreadable)?;
+    let mut input = Input { source, remaining: length };
+    if input.bytes(kind.name.len()).ok().as_deref() != Some(kind.name.as_bytes()) {
+        return Err(format!("not an {} file", kind.name));
+    }
+    let mut number = [0; 4];
+    number.copy_from_slice(&input.bytes(4)?);
+    let version = u32::from_le_bytes(number);
+    if version != kind.version {
+        let writer = header::<Signed<serde_json::Value>>(&mut input)
+            .map(|signed| format!(", which mpo {} wrote and reads", signed.crate_version));
+        return Err(format!("of format version {version}{}", writer.unwrap_or_default()));
+    }
+
+    // The checksum first: nothing is made of damaged bytes.
+    source.rewind().map_err(unreadable)?;
+    let content = length.checked_sub(4).ok_or("damaged: too short")?;
+    let mut checksum = Hasher::new();
+    let mut input = Input { source, remaining: length };
+    while input.remaining > 4 {
+        checksum.update(&input.bytes(PIECE.min((input.remaining - 4) as usize))?);
+    }
+    if input.bytes(4)? != checksum.finalize().to_le_bytes() {
+        return Err("damaged: its checksum does not fit".into());
+    }
+
+    let start = kind.name.len() as u64 + 4;
+    source.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+    let mut input = Input { source, remaining: content - start };
+    let Signed { header, .. } = header::<Signed<H>>(&mut input)?;
+    let loaded = load(header, &mut input)?;
+    if input.remaining > 0 {
+        return Err("damaged: longer than it says".into());
+    }
+    Ok(loaded)
+}
+
+fn header<H: DeserializeOwned>(input: &mut Input<'_>) -> Result<H, Damage> {
+    let mut length = [0; 8];
+    length.copy_from_slice(&input.bytes(8)?);
+    let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| "damaged: a header without end")?;
+    serde_json::from_slice(&input.bytes(length)?).map_err(|error| format!("damaged: {error}"))
+}
