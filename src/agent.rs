@@ -1,5 +1,7 @@
 //! The algorithm: [`MpoAgent`], to be read beside the paper's Algorithm 1.
 
+mod saved;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::{Batch, Rows};

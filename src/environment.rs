@@ -58,6 +58,13 @@ pub trait Environment {
 
     /// Applies one action, given in the environment's units and inside its bounds.
     fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error>;
+
+    /// Whether an episode can be played again: the seed and the actions alone decide its course, to the last bit, and
+    /// playing it does nothing but take time. A run that is resumed then brings the episode that was under way back by
+    /// playing it again. Otherwise, as on a robot, it begins a new one.
+    fn repeatable(&self) -> bool {
+        false
+    }
 }
 
 /// What one action led to.
@@ -171,6 +178,10 @@ impl<E: Environment> Checked<E> {
 
     pub(crate) fn bounds(&self) -> &ActionBounds {
         &self.bounds
+    }
+
+    pub(crate) fn repeatable(&self) -> bool {
+        self.environment.repeatable()
     }
 
     pub(crate) fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {

@@ -97,7 +97,16 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A file is not what it should be.
+    /// A file is not as it was written.
+    #[error("{} is damaged: {damage}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        damage: String,
+    },
+
+    /// A file or folder is not what it should be.
     #[error("{} is {found}, accepted: {accepted}", path.display())]
     Format {
         /// The file.

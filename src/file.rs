@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crc32fast::Hasher;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Result, check_finite};
 
@@ -32,8 +33,19 @@ struct Signed<H> {
     header: H,
 }
 
-/// What is wrong with a file, in words that follow its name and "is".
-pub(crate) type Damage = String;
+/// Why a file is not taken.
+pub(crate) enum Refusal {
+    /// It is not as it was written.
+    Damaged(String),
+    /// It is whole, but this instead of what is accepted.
+    Other(String, &'static str),
+}
+
+impl<D: Into<String>> From<D> for Refusal {
+    fn from(damage: D) -> Self {
+        Self::Damaged(damage.into())
+    }
+}
 
 /// Bytes at a time: what is written or read is never held twice in memory.
 const PIECE: usize = 1 << 16;
@@ -120,15 +132,19 @@ pub(crate) struct Input<'a> {
 }
 
 impl Input<'_> {
-    pub(crate) fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Damage> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Refusal> {
         self.take(count, 1)?;
         let mut bytes = vec![0; count];
         self.source.read_exact(&mut bytes).map_err(unreadable)?;
         Ok(bytes)
     }
 
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        self.bytes(N)?.try_into().map_err(|_| "cut short".into())
+    }
+
     /// Numbers that have to be finite.
-    pub(crate) fn floats(&mut self, count: usize) -> Result<Vec<f32>, Damage> {
+    pub(crate) fn floats(&mut self, count: usize) -> Result<Vec<f32>, Refusal> {
         self.take(count, 4)?;
         let mut numbers = Vec::with_capacity(count);
         let mut piece = [0; PIECE];
@@ -138,38 +154,37 @@ impl Input<'_> {
             let (piece, _) = piece.as_chunks();
             numbers.extend(piece.iter().map(|&bytes| f32::from_le_bytes(bytes)));
         }
-        check_finite("a number", &numbers).map_err(|error| format!("damaged: {error}"))?;
+        check_finite("a number", &numbers).map_err(|error| error.to_string())?;
         Ok(numbers)
     }
 
     /// Counts what is about to be read, before memory is asked for it.
-    fn take(&mut self, count: usize, size: u64) -> Result<(), Damage> {
+    fn take(&mut self, count: usize, size: u64) -> Result<(), Refusal> {
         let needed = (count as u64).checked_mul(size);
         match needed.and_then(|needed| self.remaining.checked_sub(needed)) {
             Some(remaining) => {
                 self.remaining = remaining;
                 Ok(())
             }
-            None => Err("damaged: shorter than it says".into()),
+            None => Err("shorter than it says".into()),
         }
     }
 }
 
-fn unreadable(error: std::io::Error) -> Damage {
-    format!("unreadable: {error}")
+fn unreadable(error: std::io::Error) -> Refusal {
+    error.to_string().into()
 }
 
 /// Reads a file of this kind: what `load` makes of its header and its numbers, all of which it has to take.
 pub(crate) fn read<H: DeserializeOwned, T>(
     path: &Path,
     kind: &Kind,
-    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Damage>,
+    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Refusal>,
 ) -> Result<T> {
     let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|found| Error::Format {
-        path: path.to_owned(),
-        found,
-        accepted: kind.accepted,
+    parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|refusal| match refusal {
+        Refusal::Damaged(damage) => Error::Damaged { path: path.to_owned(), damage },
+        Refusal::Other(found, accepted) => Error::Format { path: path.to_owned(), found, accepted },
     })
 }
 
@@ -177,49 +192,65 @@ pub(crate) fn read<H: DeserializeOwned, T>(
 fn parse<H: DeserializeOwned, T>(
     source: &mut (impl Read + Seek),
     kind: &Kind,
-    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Damage>,
-) -> Result<T, Damage> {
+    load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let length = source.seek(SeekFrom::End(0)).map_err(unreadable)?;
     source.rewind().map_err(unreadable)?;
-    let mut input = Input { source, remaining: length };
-    if input.bytes(kind.name.len()).ok().as_deref() != Some(kind.name.as_bytes()) {
-        return Err(format!("not an {} file", kind.name));
-    }
-    let mut number = [0; 4];
-    number.copy_from_slice(&input.bytes(4)?);
-    let version = u32::from_le_bytes(number);
-    if version != kind.version {
-        let writer = header::<Signed<serde_json::Value>>(&mut input)
-            .map(|signed| format!(", which mpo {} wrote and reads", signed.crate_version));
-        return Err(format!("of format version {version}{}", writer.unwrap_or_default()));
-    }
-
     // The checksum first: nothing is made of damaged bytes.
+    let whole = checksum_fits(&mut Input { source, remaining: length })?;
     source.rewind().map_err(unreadable)?;
-    let content = length.checked_sub(4).ok_or("damaged: too short")?;
-    let mut checksum = Hasher::new();
-    let mut input = Input { source, remaining: length };
-    while input.remaining > 4 {
-        checksum.update(&input.bytes(PIECE.min((input.remaining - 4) as usize))?);
+    let mut input = Input { source, remaining: length.saturating_sub(4) };
+    if input.bytes(kind.name.len()).ok().as_deref() != Some(kind.name.as_bytes()) {
+        return Err(format!("not an {} file, or its beginning is lost", kind.name).into());
     }
-    if input.bytes(4)? != checksum.finalize().to_le_bytes() {
-        return Err("damaged: its checksum does not fit".into());
+    if !whole {
+        return Err("its checksum does not fit".into());
     }
-
-    let start = kind.name.len() as u64 + 4;
-    source.seek(SeekFrom::Start(start)).map_err(unreadable)?;
-    let mut input = Input { source, remaining: content - start };
+    let version = u32::from_le_bytes(input.array()?);
+    if version != kind.version {
+        let writer = header::<Signed<Value>>(&mut input)
+            .map(|signed| format!(", which mpo {} wrote and reads", signed.crate_version));
+        let found = format!("of format version {version}{}", writer.unwrap_or_default());
+        return Err(Refusal::Other(found, kind.accepted));
+    }
     let Signed { header, .. } = header::<Signed<H>>(&mut input)?;
     let loaded = load(header, &mut input)?;
     if input.remaining > 0 {
-        return Err("damaged: longer than it says".into());
+        return Err("longer than it says".into());
     }
     Ok(loaded)
 }
 
-fn header<H: DeserializeOwned>(input: &mut Input<'_>) -> Result<H, Damage> {
-    let mut length = [0; 8];
-    length.copy_from_slice(&input.bytes(8)?);
-    let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| "damaged: a header without end")?;
-    serde_json::from_slice(&input.bytes(length)?).map_err(|error| format!("damaged: {error}"))
+/// Whether the last four bytes are the checksum of all before them.
+fn checksum_fits(input: &mut Input<'_>) -> Result<bool, Refusal> {
+    let mut checksum = Hasher::new();
+    while input.remaining > 4 {
+        let piece = (input.remaining - 4).min(PIECE as u64);
+        checksum.update(&input.bytes(piece as usize)?);
+    }
+    Ok(input.array().is_ok_and(|last| u32::from_le_bytes(last) == checksum.finalize()))
+}
+
+fn header<H: DeserializeOwned>(input: &mut Input<'_>) -> Result<H, Refusal> {
+    let length = usize::try_from(u64::from_le_bytes(input.array()?)).map_err(|_| "a header without end")?;
+    serde_json::from_slice(&input.bytes(length)?).map_err(|error| error.to_string().into())
+}
+
+/// Checks that settings are those that a file was saved with, and names the first that is not.
+pub(crate) fn check_same(saved: &impl Serialize, own: &impl Serialize) -> Result<(), Refusal> {
+    fn compare(place: &str, saved: &Value, own: &Value) -> Result<(), Refusal> {
+        match (saved, own) {
+            (Value::Object(saved), Value::Object(own)) if saved.keys().eq(own.keys()) => {
+                let mut fields = saved.iter().zip(own.values());
+                fields.try_for_each(|((name, saved), own)| compare(&format!("{place}.{name}"), saved, own))
+            }
+            _ if saved == own => Ok(()),
+            _ => {
+                let found = format!("saved with {} = {saved}, not {own}", place.trim_start_matches('.'));
+                Err(Refusal::Other(found, "the same settings as of what reads it"))
+            }
+        }
+    }
+    let [saved, own] = [serde_json::to_value(saved), serde_json::to_value(own)];
+    compare("", &saved.map_err(|error| error.to_string())?, &own.map_err(|error| error.to_string())?)
 }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod batch;
+mod checkpoints;
 mod config;
 pub mod dual;
 mod environment;
@@ -44,4 +45,4 @@ pub use observers::{Evaluation, Event, Observer, Progress, StopReason};
 pub use policy::Policy;
 pub use replay::{Experience, ReplayBuffer};
 pub use rng::{Rng, Stream};
-pub use trainer::{Summary, Trainer, TrainerConfig};
+pub use trainer::{Resumed, Summary, Trainer, TrainerConfig};

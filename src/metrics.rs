@@ -39,7 +39,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    fn combine(&mut self, other: &Self, combine: impl Fn(f64, f64) -> f64) {
+    fn fields(&mut self) -> [&mut f64; 12] {
         let Self {
             critic_loss,
             temperature,
@@ -54,22 +54,20 @@ impl Metrics {
             multiplier_covariance,
             standard_deviation,
         } = self;
-        for (mine, theirs) in [
-            (critic_loss, other.critic_loss),
-            (temperature, other.temperature),
-            (dual, other.dual),
-            (kl, other.kl),
-            (gap, other.gap),
-            (interior, other.interior),
-            (penalty_temperature, other.penalty_temperature),
-            (kl_mean, other.kl_mean),
-            (kl_covariance, other.kl_covariance),
-            (multiplier_mean, other.multiplier_mean),
-            (multiplier_covariance, other.multiplier_covariance),
-            (standard_deviation, other.standard_deviation),
-        ] {
-            *mine = combine(*mine, theirs);
-        }
+        [
+            critic_loss,
+            temperature,
+            dual,
+            kl,
+            gap,
+            interior,
+            penalty_temperature,
+            kl_mean,
+            kl_covariance,
+            multiplier_mean,
+            multiplier_covariance,
+            standard_deviation,
+        ]
     }
 
     /// Reads what lies on the device, all at once.
@@ -116,15 +114,29 @@ pub(crate) struct MeanMetrics {
 
 impl MeanMetrics {
     pub(crate) fn add(&mut self, metrics: &Metrics) {
-        self.sum.combine(metrics, |sum, value| sum + value);
+        let mut metrics = *metrics;
+        for (sum, value) in self.sum.fields().into_iter().zip(metrics.fields()) {
+            *sum += *value;
+        }
         self.count += 1;
     }
 
     /// The mean so far, to begin anew; none where nothing was added.
     pub(crate) fn take(&mut self) -> Option<Metrics> {
         let Self { mut sum, count } = std::mem::take(self);
-        let other = sum;
-        sum.combine(&other, |sum, _| sum / f64::from(count));
+        sum.fields().into_iter().for_each(|sum| *sum /= f64::from(count));
         (count > 0).then_some(sum)
+    }
+
+    /// The sums so far and their count, to be saved: as bits, since measures may be infinite.
+    pub(crate) fn bits(&self) -> ([u64; 12], u32) {
+        let mut sum = self.sum;
+        (sum.fields().map(|sum| sum.to_bits()), self.count)
+    }
+
+    pub(crate) fn from_bits((bits, count): ([u64; 12], u32)) -> Self {
+        let mut sum = Metrics::default();
+        sum.fields().into_iter().zip(bits).for_each(|(sum, bits)| *sum = f64::from_bits(bits));
+        Self { sum, count }
     }
 }

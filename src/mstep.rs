@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, check, check_shape, check_size};
 use crate::gaussian::{DecoupledKl, Gaussian, Scale, diagonal_matrix};
+use crate::host::{tensor, to_host};
 use crate::networks::{Actor, Optimizer, OptimizerConfig};
 
 /// Settings of the [`MStep`].
@@ -248,6 +249,26 @@ impl MStep {
                 return Ok((actor, report));
             }
         }
+    }
+
+    /// The multipliers of mean and covariance, one constraint after the other.
+    pub(crate) fn multipliers(&self) -> [Vec<f32>; 2] {
+        [&self.multiplier_mean, &self.multiplier_covariance].map(|multiplier| to_host(multiplier.clone()))
+    }
+
+    pub(crate) fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// This M-step with such multipliers and an optimizer with such a history.
+    pub(crate) fn with_state(mut self, multipliers: [Vec<f32>; 2], optimizer: Optimizer) -> Self {
+        let device = self.multiplier_mean.device();
+        let [mean, covariance] = multipliers.map(|numbers| {
+            let count = numbers.len();
+            tensor(numbers, [count], &device)
+        });
+        (self.multiplier_mean, self.multiplier_covariance, self.optimizer) = (mean, covariance, optimizer);
+        self
     }
 
     /// See [`Optimizer::take_squared_norms`].

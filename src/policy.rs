@@ -108,10 +108,10 @@ impl Policy {
             let Header { observation_size, action_size, actor } = header;
             // Before a network of that size is made.
             let count = actor.parameter_count(observation_size, action_size);
-            let numbers = file.floats(count.ok_or("damaged: a network beyond all numbers")?)?;
+            let numbers = file.floats(count.ok_or("a network beyond all numbers")?)?;
             let mut rng = Rng::stream(0, Stream::Weights);
             let untrained = GaussianActor::new(&actor, observation_size, action_size, device, &mut rng)
-                .map_err(|error| format!("damaged: {error}"))?;
+                .map_err(|error| error.to_string())?;
             Ok(Self::new(with_parameters(untrained.valid(), &numbers)))
         })
     }

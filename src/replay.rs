@@ -1,8 +1,11 @@
 //! The replay buffer: episodes in, transitions and sequences out.
 
+mod saved;
+
 use std::collections::VecDeque;
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 
 use crate::batch::{Sequences, Transitions};
 use crate::error::{Error, Result, check, check_finite, check_size};
@@ -38,7 +41,7 @@ enum Kind {
 }
 
 /// One episode held, or what is left of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Episode {
     /// The sum of its rewards, also of those evicted.
     sum: f64,
@@ -110,6 +113,16 @@ impl ReplayBuffer {
         self.capacity
     }
 
+    /// How many numbers an observation has.
+    pub fn observation_size(&self) -> usize {
+        self.observation_size
+    }
+
+    /// How many components an action has.
+    pub fn action_size(&self) -> usize {
+        self.action_size
+    }
+
     /// The mean return (sum of rewards) of the complete episodes of which something is still held; none where there is
     /// no such episode. The paper's measure of progress.
     pub fn mean_return(&self) -> Option<f64> {
@@ -124,6 +137,19 @@ impl ReplayBuffer {
         let held = (self.oldest..self.next).filter(|&position| self.kind(position) != Kind::Last);
         let sum: f64 = held.map(|position| f64::from(self.rewards[position % self.capacity])).sum();
         (self.steps > 0).then(|| sum / self.steps as f64)
+    }
+
+    /// The latest `steps` steps, oldest first, each as the observation it left and the action taken, then the latest
+    /// observation with an action that means nothing; none where they are not all held, or not of one episode.
+    pub(crate) fn latest(&self, steps: usize) -> Option<impl Iterator<Item = (&[f32], &[f32])>> {
+        let last = self.next.checked_sub(1)?;
+        let first = last.checked_sub(steps).filter(|&first| first >= self.oldest)?;
+        let row = move |position: usize| {
+            let place = position % self.capacity;
+            let observation = &self.observations[place * self.observation_size..][..self.observation_size];
+            (observation, &self.actions[place * self.action_size..][..self.action_size])
+        };
+        (first..last).all(|position| self.kind(position) == Kind::Step).then(|| (first..=last).map(row))
     }
 
     /// Starts an episode with its first observation. An episode that was under way stays as far as it went.

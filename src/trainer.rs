@@ -1,11 +1,15 @@
-//! The training loop: collect, update, evaluate, report.
+//! The training loop: collect, update, report, save, evaluate.
 
+mod config;
+mod failures;
+mod saved;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use crate::agent::MpoAgent;
-use crate::environment::{Checked, Environment, Step};
+use crate::checkpoints::Checkpoints;
+use crate::environment::{Checked, Environment};
 use crate::error::{Error, Result, check, check_size};
 use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
@@ -13,82 +17,9 @@ use crate::observers::{Evaluation, Event, Observer, Progress, StopReason};
 use crate::replay::{Experience, ReplayBuffer};
 use crate::rng::{Rng, Stream};
 
-/// The settings of a [`Trainer`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainerConfig {
-    /// How many environment steps to collect in all.
-    pub environment_steps: u64,
-    /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting rarely helps.
-    pub replay_capacity: usize,
-    /// The environment steps before the first update. Accepted: at least 1. Enough for a first idea of the rewards.
-    pub warm_up_steps: u64,
-    /// Updates for each environment step after the warm-up. Accepted: 0 or more. The more, the fewer steps it takes to
-    /// learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a robot's.
-    pub updates_per_step: f64,
-    /// The environment steps between two evaluations. Accepted: at least 1.
-    pub evaluation_period: u64,
-    /// The episodes of an evaluation. Accepted: at least 1.
-    pub evaluation_episodes: usize,
-    /// The environment steps between two reports of the metrics, which are means over what lies between. Accepted: at
-    /// least 1.
-    pub metrics_period: u64,
-    /// How many episodes in a row the environment may fail in: by an error, a panic, a number that is not finite. Such an
-    /// episode is left, a new one begun, and what was stored of it stays; a step that failed is never stored. With 0 the
-    /// first failure ends the run.
-    pub tolerated_failed_episodes: u32,
-    /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not finite. A
-    /// refused update changes nothing, and another batch is drawn in its place. With 0 the first one ends the run.
-    pub tolerated_refused_updates: u32,
-    /// Stops as soon as an evaluation's mean return reaches this.
-    pub stop_at_return: Option<f64>,
-    /// The seed of the episodes, the replay's samples and the evaluations.
-    pub seed: u64,
-}
-
-impl Default for TrainerConfig {
-    fn default() -> Self {
-        Self {
-            environment_steps: 100_000,
-            replay_capacity: 1_000_000,
-            warm_up_steps: 1_000,
-            updates_per_step: 1.5,
-            evaluation_period: 1_000,
-            evaluation_episodes: 10,
-            metrics_period: 1_000,
-            tolerated_failed_episodes: 0,
-            tolerated_refused_updates: 10,
-            stop_at_return: None,
-            seed: 0,
-        }
-    }
-}
-
-impl TrainerConfig {
-    fn validate(&self) -> Result<()> {
-        let at_least_one = |&count: &u64| count > 0;
-        check("TrainerConfig::warm_up_steps", self.warm_up_steps, at_least_one, "at least 1")?;
-        check("TrainerConfig::evaluation_period", self.evaluation_period, at_least_one, "at least 1")?;
-        check("TrainerConfig::metrics_period", self.metrics_period, at_least_one, "at least 1")?;
-        check(
-            "TrainerConfig::evaluation_episodes",
-            self.evaluation_episodes,
-            |&count| count > 0,
-            "at least 1",
-        )?;
-        check(
-            "TrainerConfig::updates_per_step",
-            self.updates_per_step,
-            |&ratio| ratio >= 0.0 && ratio.is_finite(),
-            "0 or more, finite",
-        )?;
-        check(
-            "TrainerConfig::stop_at_return",
-            self.stop_at_return,
-            |goal| goal.is_none_or(|goal| !goal.is_nan()),
-            "a number, or none",
-        )
-    }
-}
+pub use config::TrainerConfig;
+use failures::Failures;
+pub use saved::Resumed;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,7 +36,7 @@ pub struct Summary {
     pub refused_updates: u64,
     /// Episodes that the environment failed in.
     pub failed_episodes: u64,
-    /// Wall-clock seconds of the run.
+    /// Wall-clock seconds of the run, before it was resumed included.
     pub seconds: f64,
 }
 
@@ -127,7 +58,7 @@ impl std::fmt::Display for Summary {
 /// evaluates with the mean action, and reports to observers.
 ///
 /// Where [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on from a new
-/// episode.
+/// episode. A run that [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
 pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwork> {
     config: TrainerConfig,
     agent: MpoAgent<A, C>,
@@ -135,12 +66,14 @@ pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwor
     evaluation_environment: Checked<E>,
     replay: ReplayBuffer,
     observers: Vec<Box<dyn Observer>>,
+    checkpoints: Option<Checkpoints>,
     episode_seeds: Rng,
     replay_samples: Rng,
     evaluation_seeds: Rng,
-    /// The observation of the episode under way.
-    observation: Option<Vec<f32>>,
-    episode_return: f64,
+    /// The episode under way.
+    episode: Option<Episode>,
+    /// The return of the episode that the latest step ended, until the observers are told of it.
+    episode_return: Option<f64>,
     steps: u64,
     updates: u64,
     failed_episodes: Failures,
@@ -148,7 +81,21 @@ pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwor
     /// Events that the observers have not heard of yet.
     unheard: Vec<Event>,
     metrics: MeanMetrics,
-    started: Instant,
+    evaluations: Vec<(u64, Evaluation)>,
+    /// The step of the latest checkpoint, this run's or the one it was resumed from.
+    saved: Option<u64>,
+    /// Wall-clock seconds of the run before [`run`](Trainer::run) was called.
+    seconds_before: f64,
+    started: Option<Instant>,
+}
+
+/// An episode under way.
+struct Episode {
+    /// The seed it was begun with.
+    seed: u64,
+    observation: Vec<f32>,
+    steps: usize,
+    sum: f64,
 }
 
 impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
@@ -185,18 +132,22 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             evaluation_environment,
             replay,
             observers: Vec::new(),
+            checkpoints: None,
             episode_seeds: Rng::stream(config.seed, Stream::Episodes),
             replay_samples: Rng::stream(config.seed, Stream::Replay),
             evaluation_seeds: Rng::stream(config.seed, Stream::Evaluation),
-            observation: None,
-            episode_return: 0.0,
+            episode: None,
+            episode_return: None,
             steps: 0,
             updates: 0,
             failed_episodes: Failures::default(),
             refused_updates: Failures::default(),
             unheard: Vec::new(),
             metrics: MeanMetrics::default(),
-            started: Instant::now(),
+            evaluations: Vec::new(),
+            saved: None,
+            seconds_before: 0.0,
+            started: None,
             config,
         })
     }
@@ -204,6 +155,14 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Adds an observer, which hears of everything from then on.
     pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Saves a checkpoint of the whole run into this folder every [`TrainerConfig::checkpoint_period`] steps and at the end
+    /// of a run, and keeps the newest ones. The folder is for one run: one that holds another's checkpoints is refused,
+    /// unless that is [resumed](Trainer::resume).
+    pub fn save_into(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.checkpoints = Some(Checkpoints::new(folder.into(), self.config.checkpoints_kept));
         self
     }
 
@@ -226,45 +185,43 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     ///
     /// # Errors
     /// Where the environment fails or gives what is not finite or of the wrong size, or an update does, more often in a
-    /// row than the settings tolerate, or where an observer fails.
+    /// row than the settings tolerate, or where an observer fails or a checkpoint cannot be written.
     pub fn run(&mut self) -> Result<Summary> {
-        self.started = Instant::now();
-        let mut evaluation = None;
+        self.check_folder()?;
+        self.started = Some(Instant::now());
+        let summary = self.run_to_its_end();
+        self.seconds_before = self.seconds();
+        self.started = None;
+        summary
+    }
+
+    fn run_to_its_end(&mut self) -> Result<Summary> {
+        let mut stop = false;
         let reason = loop {
-            if self.steps >= self.config.environment_steps {
-                break StopReason::Steps;
-            }
-            let step = self.collect()?;
-            self.learn()?;
-            let mut events = vec![Event::Step];
-            if step.is_last() {
-                events.push(Event::Episode { episode_return: self.episode_return });
-            }
-            if self.steps.is_multiple_of(self.config.metrics_period) {
-                events.extend(self.metrics.take().map(Event::Metrics));
-            }
-            let mut stop = self.notify(&events)?;
-            evaluation = None;
-            if self.steps.is_multiple_of(self.config.evaluation_period) {
-                let latest = self.evaluate(self.config.evaluation_episodes)?;
-                stop |= self.notify(&[Event::Evaluation(latest)])?;
-                evaluation = Some(latest);
-            }
-            let goal = self.config.stop_at_return;
-            if evaluation.zip(goal).is_some_and(|(latest, goal)| latest.mean_return >= goal) {
-                break StopReason::Return;
+            let due = self.steps > 0 && self.steps.is_multiple_of(self.config.evaluation_period);
+            if due && self.latest_evaluation().is_none() {
+                let (latest, stop_there) = self.report_evaluation()?;
+                if self.config.stop_at_return.is_some_and(|goal| latest.mean_return >= goal) {
+                    break StopReason::Return;
+                }
+                stop |= stop_there;
             }
             if stop {
                 break StopReason::Observer;
             }
-        };
-        let evaluation = match evaluation {
-            Some(evaluation) => evaluation,
-            None => {
-                let latest = self.evaluate(self.config.evaluation_episodes)?;
-                self.notify(&[Event::Evaluation(latest)])?;
-                latest
+            if self.steps >= self.config.environment_steps {
+                break StopReason::Steps;
             }
+            self.collect()?;
+            self.learn()?;
+            stop = self.report_step()?;
+            // Before the evaluation, so that a resumed run makes it as this one does.
+            self.save_if(stop || self.steps.is_multiple_of(self.config.checkpoint_period))?;
+        };
+        self.save_if(true)?;
+        let evaluation = match self.latest_evaluation() {
+            Some(evaluation) => evaluation,
+            None => self.report_evaluation()?.0,
         };
         self.notify(&[Event::Finished { reason }])?;
         Ok(Summary {
@@ -274,8 +231,39 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             updates: self.updates,
             refused_updates: self.refused_updates.count,
             failed_episodes: self.failed_episodes.count,
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self.seconds(),
         })
+    }
+
+    /// The evaluation made after the latest step, if there was one.
+    fn latest_evaluation(&self) -> Option<Evaluation> {
+        self.evaluations.last().and_then(|&(steps, evaluation)| (steps == self.steps).then_some(evaluation))
+    }
+
+    /// Evaluates the policy and tells the observers; whether one of them wants to stop.
+    fn report_evaluation(&mut self) -> Result<(Evaluation, bool)> {
+        let latest = self.evaluate(self.config.evaluation_episodes)?;
+        self.evaluations.push((self.steps, latest));
+        let told = self.notify(&[Event::Evaluation(latest)]);
+        if told.is_err() {
+            self.evaluations.pop();
+        }
+        Ok((latest, told?))
+    }
+
+    /// Tells the observers of the latest step; whether one of them wants to stop.
+    fn report_step(&mut self) -> Result<bool> {
+        let mut events = vec![Event::Step];
+        events.extend(self.episode_return.take().map(|episode_return| Event::Episode { episode_return }));
+        if self.steps.is_multiple_of(self.config.metrics_period) {
+            events.extend(self.metrics.take().map(Event::Metrics));
+        }
+        self.notify(&events)
+    }
+
+    /// Wall-clock seconds of the run.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.map_or(0.0, |started| started.elapsed().as_secs_f64())
     }
 
     /// Plays `episodes` with the mean action, without learning from them.
@@ -320,10 +308,10 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     }
 
     /// One step of the behaviour policy, past the episodes that the environment fails in.
-    fn collect(&mut self) -> Result<Step> {
+    fn collect(&mut self) -> Result<()> {
         loop {
             match self.environment_step()? {
-                Ok(step) => return Ok(step),
+                Ok(()) => return Ok(()),
                 Err(failure) => self.leave_episode(failure)?,
             }
         }
@@ -336,21 +324,21 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     }
 
     /// One step of the behaviour policy in the environment, into the replay, or what the environment failed with.
-    fn environment_step(&mut self) -> Result<Result<Step>> {
+    fn environment_step(&mut self) -> Result<Result<()>> {
         // Until the step is stored, an error leaves no episode under way: the next call starts a new one.
-        let observation = match self.observation.take() {
-            Some(observation) => observation,
+        let mut episode = match self.episode.take() {
+            Some(episode) => episode,
             None => {
-                let observation = match self.environment.reset(self.episode_seeds.next_seed()) {
+                let seed = self.episode_seeds.next_seed();
+                let observation = match self.environment.reset(seed) {
                     Ok(observation) => observation,
                     Err(failure) => return Ok(Err(failure)),
                 };
                 self.replay.begin_episode(&observation)?;
-                self.episode_return = 0.0;
-                observation
+                Episode { seed, observation, steps: 0, sum: 0.0 }
             }
         };
-        let action = self.agent.act(&observation)?;
+        let action = self.agent.act(&episode.observation)?;
         let step = match self.environment.step(&action.action) {
             Ok(step) => step,
             Err(failure) => return Ok(Err(failure)),
@@ -364,13 +352,15 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             truncated: step.truncated,
         })?;
         self.steps += 1;
-        self.episode_return += f64::from(step.reward);
+        episode.steps += 1;
+        episode.sum += f64::from(step.reward);
         if step.is_last() {
             self.failed_episodes.in_a_row = 0;
+            self.episode_return = Some(episode.sum);
         } else {
-            self.observation = Some(step.observation.clone());
+            self.episode = Some(Episode { observation: step.observation, ..episode });
         }
-        Ok(Ok(step))
+        Ok(Ok(()))
     }
 
     /// As many updates as are due after the latest step.
@@ -404,8 +394,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             refused_updates: self.refused_updates.count,
             failed_episodes: self.failed_episodes.count,
             iterations: self.agent.iterations(),
-            seconds: self.started.elapsed().as_secs_f64(),
+            seconds: self.seconds(),
             replay: &self.replay,
+            evaluations: &self.evaluations,
         };
         let mut stop = false;
         for event in std::mem::take(&mut self.unheard).iter().chain(events) {
@@ -419,27 +410,5 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
         }
         Ok(stop)
-    }
-}
-
-/// What failed and was passed over.
-#[derive(Debug, Clone, Copy, Default)]
-struct Failures {
-    count: u64,
-    in_a_row: u32,
-}
-
-impl Failures {
-    /// Counts a failure, and gives it back where it is one more in a row than `tolerated`.
-    fn add(&mut self, failure: Error, tolerated: u32) -> Result<()> {
-        tracing::warn!(%failure, in_a_row = self.in_a_row + 1);
-        self.count += 1;
-        if self.in_a_row == tolerated {
-            // Who calls again begins to count anew.
-            self.in_a_row = 0;
-            return Err(failure);
-        }
-        self.in_a_row += 1;
-        Ok(())
     }
 }

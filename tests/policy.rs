@@ -28,7 +28,7 @@ fn saved(folder: &TempDir, agent: &MpoAgent) -> PathBuf {
 
 fn refused(path: &Path, words: &[&str]) {
     let error = Policy::load(path, &Device::flex()).unwrap_err();
-    assert!(matches!(error, Error::Format { .. }), "{error:?}");
+    assert!(matches!(error, Error::Damaged { .. } | Error::Format { .. }), "{error:?}");
     for word in words {
         assert!(error.to_string().contains(word), "{error}");
     }
@@ -144,7 +144,7 @@ proptest! {
                 let observation = vec![0.1; mpo::Actor::observation_size(policy.actor())];
                 let _ = policy.mean_action(&observation);
             }
-            Err(error) => prop_assert!(matches!(error, Error::Format { .. }), "{}", error),
+            Err(error) => prop_assert!(matches!(error, Error::Damaged { .. } | Error::Format { .. }), "{}", error),
         }
     }
 

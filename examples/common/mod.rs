@@ -1,13 +1,18 @@
 //! What the training examples share: their arguments, a run, what it writes.
 
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Device;
 use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
-use mpo::{Environment, MpoAgent, MpoConfig, Summary, Trainer, TrainerConfig};
+use mpo::{
+    Environment, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer, TrainerConfig,
+};
 
 /// The arguments of every training.
 #[derive(clap::Args)]
@@ -28,9 +33,16 @@ pub struct Arguments {
     /// What computes: one of the backends compiled in.
     #[arg(long, value_enum, default_value_t = Backend::ALL[0])]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv and learning_curve.svg [default: runs/ and the task's name].
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, in place of those of an
+    /// earlier run [default: runs/ and the task's name].
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Goes on with the run whose folder this is, from its newest checkpoint.
+    #[arg(long, conflicts_with = "out")]
+    pub resume: Option<PathBuf>,
+    /// The environment steps between two checkpoints.
+    #[arg(long, default_value_t = TrainerConfig::default().checkpoint_period)]
+    pub checkpoint_period: u64,
 }
 
 /// A task's name in paths, its title in pictures, and how long and how hard it is trained where nobody says.
@@ -44,13 +56,15 @@ pub struct Task {
 impl Arguments {
     /// The folder for the run's files, which it creates.
     pub fn folder(&self, task: &Task) -> std::io::Result<PathBuf> {
-        let folder = self.out.clone().unwrap_or_else(|| Path::new("runs").join(task.name));
+        let folder = self.resume.as_ref().or(self.out.as_ref());
+        let folder = folder.cloned().unwrap_or_else(|| Path::new("runs").join(task.name));
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
     }
 }
 
-/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg and policy.mpo.
+/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and
+/// checkpoints. Ctrl-C ends the run with a checkpoint.
 pub fn train<E: Environment + Clone>(
     task: &Task,
     environment: E,
@@ -66,18 +80,58 @@ pub fn train<E: Environment + Clone>(
         updates_per_step: arguments.updates_per_step.unwrap_or(task.updates_per_step),
         // 100 evaluations at most: of ten episodes each, they would take much of a long run.
         evaluation_period: TrainerConfig::default().evaluation_period.max(environment_steps / 100),
+        checkpoint_period: arguments.checkpoint_period,
         seed: arguments.seed,
         ..TrainerConfig::default()
     };
-    let mut trainer = Trainer::new(settings, agent, environment.clone(), environment)?
+    let checkpoints = folder.join("checkpoints");
+    if arguments.resume.is_none() && checkpoints.exists() {
+        std::fs::remove_dir_all(&checkpoints)?;
+    }
+    let mut trainer = Trainer::new(settings, agent, environment.clone(), environment)?.save_into(checkpoints);
+    let resumed = resume(&mut trainer, arguments)?;
+    let mut trainer = trainer
         .observe(ProgressBar::new())
-        .observe(EvaluationTable::create(folder.join("evaluations.csv"))?)
-        .observe(MetricsTable::create(folder.join("metrics.csv"))?)
-        .observe(LearningCurve::new(folder.join("learning_curve.svg"), task.title));
+        .observe(EvaluationTable::resume(folder.join("evaluations.csv"), &resumed)?)
+        .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed)?)
+        .observe(LearningCurve::new(folder.join("learning_curve.svg"), task.title))
+        .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
     trainer.agent().policy().save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
+}
+
+/// Goes on with an earlier run where the arguments say so, and tells of it.
+fn resume<E: Environment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mpo::Result<Resumed> {
+    if arguments.resume.is_none() {
+        return Ok(Resumed::default());
+    }
+    let resumed = trainer.resume()?;
+    for error in &resumed.damaged {
+        eprintln!("a checkpoint was set aside: {error}");
+    }
+    match &resumed.checkpoint {
+        Some(path) => eprintln!("resumed from {}", path.display()),
+        None => eprintln!("there is no checkpoint yet: the run starts afresh"),
+    }
+    Ok(resumed)
+}
+
+/// Ends the run after the first Ctrl-C, and the process at the second.
+fn stop_on_ctrl_c() -> Result<impl Observer, ctrlc::Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = stop.clone();
+    ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("saving a checkpoint; Ctrl-C again ends at once");
+    })?;
+    Ok(move |_: &Event, _: &Progress<'_>| match stop.load(Ordering::Relaxed) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    })
 }
 
 /// The presets that the examples offer.

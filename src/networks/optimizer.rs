@@ -1,10 +1,11 @@
 //! Adam with global gradient clipping.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, check};
+use crate::host::{tensor, to_host};
 
 /// Settings of an [`Optimizer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +84,20 @@ impl Optimizer {
         first * (second_share / first_share) / (second.sqrt() + EPSILON * second_share)
     }
 
+    /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the other.
+    pub(crate) fn history(&self) -> (u64, Vec<f32>) {
+        (self.steps, self.averages.iter().flatten().flat_map(|average| to_host(average.clone())).collect())
+    }
+
+    /// This optimizer with such a history, of a module with half as many parameters as there are `averages`.
+    pub(crate) fn with_history(mut self, steps: u64, averages: &[f32], device: &Device) -> Self {
+        let averages = averages.chunks(averages.len().div_ceil(2).max(1));
+        let mut averages = averages.map(|average| tensor(average.to_vec(), [average.len()], device));
+        self.averages = averages.next().zip(averages.next()).map(|(first, second)| [first, second]);
+        self.steps = steps;
+        self
+    }
+
     /// The sum of the squared norms, before clipping, of the gradients since the last call; none without a gradient. Where
     /// it is not finite, neither are Adam's averages from then on, and what it trains stands still unnoticed.
     pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
@@ -117,9 +132,9 @@ struct Subtract {
 impl ModuleMapper for Subtract {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         param.map(|old| {
-            let (start, shape) = (self.start, old.shape());
-            self.start += shape.num_elements();
-            let delta = self.delta.clone().slice([start..self.start]).reshape(shape);
+            let (shape, count) = (old.shape(), old.shape().num_elements());
+            let delta = self.delta.clone().narrow(0, self.start, count).reshape(shape);
+            self.start += count;
             let trained = old.is_require_grad();
             let new = Tensor::from_inner(old.inner() - delta);
             if trained { new.require_grad() } else { new }

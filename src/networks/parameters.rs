@@ -26,7 +26,7 @@ pub(crate) fn with_parameters<M: Module>(module: M, numbers: &[f32]) -> M {
             param.map(|old| {
                 let (numbers, rest) = self.0.split_at(old.shape().num_elements());
                 self.0 = rest;
-                let new = tensor(numbers.to_vec(), old.dims(), &old.device());
+                let new = tensor(numbers.to_vec(), old.dims(), &old.device()).cast(old.dtype());
                 if old.is_require_grad() { new.require_grad() } else { new }
             })
         }

@@ -13,18 +13,18 @@ use crate::error::{BoxedError, Error, Result};
 pub struct LearningCurve {
     path: PathBuf,
     title: String,
-    evaluations: Vec<(u64, Evaluation)>,
 }
 
 impl LearningCurve {
     /// A curve with this title; the file is written at the first evaluation.
     pub fn new(path: impl AsRef<Path>, title: impl Into<String>) -> Self {
-        Self { path: path.as_ref().to_path_buf(), title: title.into(), evaluations: Vec::new() }
+        Self { path: path.as_ref().to_path_buf(), title: title.into() }
     }
 
-    fn draw(&self, last_step: u64) -> Result<String, BoxedError> {
-        let lowest = self.evaluations.iter().map(|(_, e)| e.min_return).fold(f64::INFINITY, f64::min);
-        let highest = self.evaluations.iter().map(|(_, e)| e.max_return).fold(f64::NEG_INFINITY, f64::max);
+    fn draw(&self, evaluations: &[(u64, Evaluation)]) -> Result<String, BoxedError> {
+        let last_step = evaluations.last().map_or(1, |&(steps, _)| steps.max(1));
+        let lowest = evaluations.iter().map(|(_, e)| e.min_return).fold(f64::INFINITY, f64::min);
+        let highest = evaluations.iter().map(|(_, e)| e.max_return).fold(f64::NEG_INFINITY, f64::max);
         // From 0 where no return is negative, and with some room above.
         let low = lowest.min(0.0);
         let high = highest + 0.05 * (highest - low).max(1.0);
@@ -47,14 +47,14 @@ impl LearningCurve {
                 .light_line_style(TRANSPARENT)
                 .label_style(("sans-serif", 14))
                 .draw()?;
-            let upper = self.evaluations.iter().map(|&(steps, e)| (steps, e.max_return));
-            let lower = self.evaluations.iter().rev().map(|&(steps, e)| (steps, e.min_return));
+            let upper = evaluations.iter().map(|&(steps, e)| (steps, e.max_return));
+            let lower = evaluations.iter().rev().map(|&(steps, e)| (steps, e.min_return));
             let range: Vec<_> = upper.chain(lower).collect();
             chart
                 .draw_series([Polygon::new(range, BLUE.mix(0.15))])?
                 .label("lowest to highest")
                 .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], BLUE.mix(0.15).filled()));
-            let mean = self.evaluations.iter().map(|&(steps, e)| (steps, e.mean_return));
+            let mean = evaluations.iter().map(|&(steps, e)| (steps, e.mean_return));
             chart
                 .draw_series(LineSeries::new(mean, BLUE.stroke_width(2)))?
                 .label("mean")
@@ -74,10 +74,9 @@ impl LearningCurve {
 
 impl Observer for LearningCurve {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
-        if let Event::Evaluation(evaluation) = event {
-            self.evaluations.push((progress.environment_steps, *evaluation));
+        if let Event::Evaluation(_) = event {
             let picture = self
-                .draw(progress.environment_steps.max(1))
+                .draw(progress.evaluations)
                 .map_err(|source| Error::Observer { name: "LearningCurve", source })?;
             std::fs::write(&self.path, picture)
                 .map_err(|source| Error::File { path: self.path.clone(), source })?;

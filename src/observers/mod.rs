@@ -67,6 +67,8 @@ pub struct Progress<'a> {
     pub seconds: f64,
     /// The replay, for measures such as its mean return and reward.
     pub replay: &'a ReplayBuffer,
+    /// All evaluations of the run so far, with the environment steps made by then.
+    pub evaluations: &'a [(u64, Evaluation)],
 }
 
 /// What happened.
@@ -97,6 +99,8 @@ pub enum Event {
     ),
     /// The policy was evaluated.
     Evaluation(Evaluation),
+    /// A checkpoint of the run was saved.
+    Saved,
     /// The run ended.
     Finished {
         /// Why.

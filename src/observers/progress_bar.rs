@@ -26,9 +26,12 @@ impl Observer for ProgressBar {
         let bar = self.bar.get_or_insert_with(|| {
             let bar = indicatif::ProgressBar::new(progress.total_environment_steps);
             let template = "{bar:40.cyan/blue} {human_pos}/{human_len} steps, {eta} left{msg}";
-            bar.with_style(
-                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
-            )
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = bar.with_style(style).with_position(progress.environment_steps);
+            // The time left is that of the steps made from here on.
+            bar.reset_eta();
+            bar
         });
         match event {
             Event::Step => bar.set_position(progress.environment_steps),

@@ -1,27 +1,39 @@
 //! CSV files of evaluations and metrics, written as the run goes.
 
 use std::fs::File;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use csv::Writer;
+use csv::{Writer, WriterBuilder};
 use serde::Serialize;
 
 use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
+use crate::file::rename;
+use crate::trainer::Resumed;
 
-/// A CSV file that is flushed after every row.
+/// A CSV file that is on the disk after every row.
 struct Table {
     path: PathBuf,
     writer: Writer<File>,
 }
 
 impl Table {
-    fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        match Writer::from_path(&path) {
-            Ok(writer) => Ok(Self { path, writer }),
-            Err(error) => Err(Error::File { path, source: error.into() }),
+    /// Goes on with the file as it was when this many environment steps had been made; without any, starts a new one.
+    fn resume(path: &Path, environment_steps: u64) -> Result<Self> {
+        let open = || {
+            let earlier =
+                if environment_steps > 0 { kept_rows(path, environment_steps)? } else { Vec::new() };
+            let beside = path.with_extension("csv.part");
+            let mut file = File::create(&beside)?;
+            file.write_all(&earlier)?;
+            rename(&beside, path)?;
+            Ok(WriterBuilder::new().has_headers(earlier.is_empty()).from_writer(file))
+        };
+        match open() {
+            Ok(writer) => Ok(Self { path: path.to_owned(), writer }),
+            Err(source) => Err(Error::File { path: path.to_owned(), source }),
         }
     }
 
@@ -30,9 +42,25 @@ impl Table {
             .serialize(row)
             .map_err(std::io::Error::from)
             .and_then(|()| self.writer.flush())
+            .and_then(|()| self.writer.get_ref().sync_data())
             .map_err(|source| Error::File { path: self.path.clone(), source })?;
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// The header and the whole rows whose first column is at most this; none where there is no such file.
+fn kept_rows(path: &Path, environment_steps: u64) -> std::io::Result<Vec<u8>> {
+    let text = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    let steps =
+        |row: &[u8]| str::from_utf8(row.split(|&byte| byte == b',').next()?).ok()?.parse::<u64>().ok();
+    let rows = text.split_inclusive(|&byte| byte == b'\n').enumerate();
+    let kept = rows.filter(|(index, row)| {
+        row.ends_with(b"\n") && (*index == 0 || steps(row).is_some_and(|steps| steps <= environment_steps))
+    });
+    Ok(kept.flat_map(|(_, row)| row).copied().collect())
 }
 
 /// Writes `env_steps,updates,mean_return,min_return,max_return,seconds`, a row an evaluation: returns are sums of
@@ -45,7 +73,15 @@ impl EvaluationTable {
     /// # Errors
     /// Where the file cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Table::create(path).map(Self)
+        Self::resume(path, &Resumed::default())
+    }
+
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written.
+    pub fn resume(path: impl AsRef<Path>, resumed: &Resumed) -> Result<Self> {
+        Table::resume(path.as_ref(), resumed.evaluated_steps).map(Self)
     }
 }
 
@@ -85,7 +121,15 @@ impl MetricsTable {
     /// # Errors
     /// Where the file cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Table::create(path).map(Self)
+        Self::resume(path, &Resumed::default())
+    }
+
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written.
+    pub fn resume(path: impl AsRef<Path>, resumed: &Resumed) -> Result<Self> {
+        Table::resume(path.as_ref(), resumed.environment_steps).map(Self)
     }
 }
 

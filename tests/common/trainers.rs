@@ -24,6 +24,8 @@ pub fn short(environment_steps: u64) -> TrainerConfig {
         metrics_period: 1_000_000,
         tolerated_failed_episodes: 0,
         tolerated_refused_updates: 0,
+        checkpoint_period: 1_000_000,
+        checkpoints_kept: 2,
         stop_at_return: None,
         seed: 11,
     }

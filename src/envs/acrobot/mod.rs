@@ -113,6 +113,10 @@ impl Environment for Acrobot {
         self.reset_to(State { qpos: [rng.uniform(-PI, PI), rng.uniform(-PI, PI)], qvel: [0.0; 2] })
     }
 
+    fn repeatable(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
         let [torque] = widened(action)?;
         self.step_f64(torque).map(Step::from)

@@ -136,6 +136,10 @@ impl Environment for Cartpole {
         self.reset_to(State { qpos, qvel })
     }
 
+    fn repeatable(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
         let [push] = widened(action)?;
         self.step_f64(push).map(Step::from)

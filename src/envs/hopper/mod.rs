@@ -152,6 +152,10 @@ impl Environment for Hopper {
         self.reset_to(JointState { qpos: [0.0, 0.0, pitch, waist, hip, knee, ankle], qvel: [0.0; JOINTS] })
     }
 
+    fn repeatable(&self) -> bool {
+        true
+    }
+
     fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
         self.step_f64(&widened(action)?).map(Step::from)
     }

@@ -1,0 +1,92 @@
+//! The settings of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, check};
+
+/// The settings of a [`Trainer`](crate::Trainer).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainerConfig {
+    /// How many environment steps to collect in all.
+    pub environment_steps: u64,
+    /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting rarely helps.
+    pub replay_capacity: usize,
+    /// The environment steps before the first update. Accepted: at least 1. Enough for a first idea of the rewards.
+    pub warm_up_steps: u64,
+    /// Updates for each environment step after the warm-up. Accepted: 0 or more. The more, the fewer steps it takes to
+    /// learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a robot's.
+    pub updates_per_step: f64,
+    /// The environment steps between two evaluations. Accepted: at least 1.
+    pub evaluation_period: u64,
+    /// The episodes of an evaluation. Accepted: at least 1.
+    pub evaluation_episodes: usize,
+    /// The environment steps between two reports of the metrics, which are means over what lies between. Accepted: at
+    /// least 1.
+    pub metrics_period: u64,
+    /// How many episodes in a row the environment may fail in: by an error, a panic, a number that is not finite. Such an
+    /// episode is left, a new one begun, and what was stored of it stays; a step that failed is never stored. With 0 the
+    /// first failure ends the run.
+    pub tolerated_failed_episodes: u32,
+    /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not finite. A
+    /// refused update changes nothing, and another batch is drawn in its place. With 0 the first one ends the run.
+    pub tolerated_refused_updates: u32,
+    /// The environment steps between two checkpoints, where [`Trainer::save_into`](crate::Trainer::save_into) names a folder for them. Accepted: at
+    /// least 1.
+    pub checkpoint_period: u64,
+    /// How many checkpoints are kept, the newest. Accepted: at least 1; with 2 or more a damaged one loses no more than a
+    /// period.
+    pub checkpoints_kept: usize,
+    /// Stops as soon as an evaluation's mean return reaches this.
+    pub stop_at_return: Option<f64>,
+    /// The seed of the episodes, the replay's samples and the evaluations.
+    pub seed: u64,
+}
+
+impl Default for TrainerConfig {
+    fn default() -> Self {
+        Self {
+            environment_steps: 100_000,
+            replay_capacity: 1_000_000,
+            warm_up_steps: 1_000,
+            updates_per_step: 1.5,
+            evaluation_period: 1_000,
+            evaluation_episodes: 10,
+            metrics_period: 1_000,
+            tolerated_failed_episodes: 0,
+            tolerated_refused_updates: 10,
+            checkpoint_period: 10_000,
+            checkpoints_kept: 2,
+            stop_at_return: None,
+            seed: 0,
+        }
+    }
+}
+
+impl TrainerConfig {
+    pub(super) fn validate(&self) -> Result<()> {
+        let at_least_one = |&count: &u64| count > 0;
+        check("TrainerConfig::warm_up_steps", self.warm_up_steps, at_least_one, "at least 1")?;
+        check("TrainerConfig::evaluation_period", self.evaluation_period, at_least_one, "at least 1")?;
+        check("TrainerConfig::checkpoint_period", self.checkpoint_period, at_least_one, "at least 1")?;
+        check("TrainerConfig::checkpoints_kept", self.checkpoints_kept, |&count| count > 0, "at least 1")?;
+        check("TrainerConfig::metrics_period", self.metrics_period, at_least_one, "at least 1")?;
+        check(
+            "TrainerConfig::evaluation_episodes",
+            self.evaluation_episodes,
+            |&count| count > 0,
+            "at least 1",
+        )?;
+        check(
+            "TrainerConfig::updates_per_step",
+            self.updates_per_step,
+            |&ratio| ratio >= 0.0 && ratio.is_finite(),
+            "0 or more, finite",
+        )?;
+        check(
+            "TrainerConfig::stop_at_return",
+            self.stop_at_return,
+            |goal| goal.is_none_or(|goal| !goal.is_nan()),
+            "a number, or none",
+        )
+    }
+}

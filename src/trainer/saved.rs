@@ -1,0 +1,238 @@
+//! A whole run in a folder, and the run that goes on from it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Episode, Failures, Trainer, TrainerConfig};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::file::{self, Kind, Refusal, check_same};
+use crate::metrics::MeanMetrics;
+use crate::networks::{Actor, Critic};
+use crate::observers::{Evaluation, Event};
+use crate::replay::ReplayBuffer;
+use crate::rng::Rng;
+
+const FILE: Kind = Kind {
+    name: "mpo run",
+    version: 1,
+    accepted: "a run's file of format version 1, which mpo 0.1 writes and reads",
+};
+
+/// The files of a checkpoint.
+const RUN: &str = "run.mpo";
+const AGENT: &str = "agent.mpo";
+const REPLAY: &str = "replay.mpo";
+
+/// All of a run but agent and replay.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    config: TrainerConfig,
+    steps: u64,
+    updates: u64,
+    seconds: f64,
+    episode: Option<Interrupted>,
+    episode_seeds: Rng,
+    replay_samples: Rng,
+    evaluation_seeds: Rng,
+    failed_episodes: Failures,
+    refused_updates: Failures,
+    metrics: ([u64; 12], u32),
+    evaluations: Vec<(u64, Evaluation)>,
+}
+
+/// The episode that was under way; its observations and actions are in the replay.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Interrupted {
+    seed: u64,
+    steps: usize,
+    sum: f64,
+}
+
+/// Where a run goes on: what [`Trainer::resume`] found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// The checkpoint loaded; none where there was none yet and the run starts afresh.
+    pub checkpoint: Option<PathBuf>,
+    /// The environment steps that had been made.
+    pub environment_steps: u64,
+    /// The step of the latest evaluation that had been made; 0 without one.
+    pub evaluated_steps: u64,
+    /// What was wrong with newer checkpoints, which were set aside.
+    pub damaged: Vec<Error>,
+}
+
+impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+    /// Saves a checkpoint now, and returns its folder.
+    ///
+    /// # Errors
+    /// Where no folder was named with [`save_into`](Trainer::save_into), or a file cannot be written. The run and older
+    /// checkpoints are as they were.
+    pub fn save(&mut self) -> Result<PathBuf> {
+        let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
+        let started = Instant::now();
+        let path = checkpoints.save(self.steps, |folder| {
+            let run = Run {
+                config: self.config.clone(),
+                steps: self.steps,
+                updates: self.updates,
+                seconds: self.seconds(),
+                episode: self.episode.as_ref().map(|&Episode { seed, steps, sum, .. }| Interrupted {
+                    seed,
+                    steps,
+                    sum,
+                }),
+                episode_seeds: self.episode_seeds.clone(),
+                replay_samples: self.replay_samples.clone(),
+                evaluation_seeds: self.evaluation_seeds.clone(),
+                failed_episodes: self.failed_episodes,
+                refused_updates: self.refused_updates,
+                metrics: self.metrics.bits(),
+                evaluations: self.evaluations.clone(),
+            };
+            file::write(&folder.join(RUN), &FILE, &run, |_| Ok(()))?;
+            self.agent.save(folder.join(AGENT))?;
+            self.replay.save(folder.join(REPLAY))
+        })?;
+        tracing::info!(path = %path.display(), seconds = started.elapsed().as_secs_f64(), "saved");
+        self.saved = Some(self.steps);
+        Ok(path)
+    }
+
+    /// Saves a checkpoint where one is due, there is a folder for it, and the latest is older.
+    pub(super) fn save_if(&mut self, due: bool) -> Result<()> {
+        if due && self.checkpoints.is_some() && self.steps > self.saved.unwrap_or(0) {
+            self.save()?;
+            self.notify(&[Event::Saved])?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run had never been
+    /// interrupted; where there is none, the run starts afresh. A damaged checkpoint is reported and set aside, and the one
+    /// before it is loaded.
+    ///
+    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed, replay
+    /// capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save, and what to tolerate
+    /// may be new, as may the device. The result is the run that was interrupted, bit for bit, on the same backend, with an
+    /// environment that is [repeatable](Environment::repeatable), or from the end of an episode on. With any other the
+    /// resumed run begins a new episode.
+    ///
+    /// # Errors
+    /// Where no folder was named, no checkpoint can be loaded although there are some, or the newest one is of another
+    /// version of the format or of other settings. The trainer then stays as it was.
+    pub fn resume(&mut self) -> Result<Resumed> {
+        let mut damaged: Vec<(PathBuf, Error)> = Vec::new();
+        for (_, path) in self.checkpoints.as_ref().ok_or(NO_FOLDER)?.list()? {
+            match self.restore(&path) {
+                Ok(()) => {
+                    for (path, error) in &damaged {
+                        tracing::warn!(path = %path.display(), %error, "set aside");
+                        self.checkpoints
+                            .as_ref()
+                            .map_or(Ok(()), |checkpoints| checkpoints.set_aside(path))?;
+                    }
+                    return Ok(Resumed {
+                        checkpoint: Some(path),
+                        environment_steps: self.steps,
+                        evaluated_steps: self.evaluations.last().map_or(0, |&(steps, _)| steps),
+                        damaged: damaged.into_iter().map(|(_, error)| error).collect(),
+                    });
+                }
+                Err(error @ (Error::Damaged { .. } | Error::File { .. })) => damaged.push((path, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => {
+                self.saved = Some(self.steps);
+                Ok(Resumed::default())
+            }
+        }
+    }
+
+    /// Makes this run the one in a checkpoint's folder.
+    fn restore(&mut self, folder: &Path) -> Result<()> {
+        let path = folder.join(RUN);
+        let run = file::read(&path, &FILE, |run: Run, _| {
+            check_same(&decisive(&run.config), &decisive(&self.config))?;
+            match run.evaluations.is_sorted_by_key(|&(steps, _)| steps) && run.seconds >= 0.0 {
+                true => Ok(run),
+                false => Err(Refusal::from("a run out of order")),
+            }
+        })?;
+        let agent = self.agent.restored(&folder.join(AGENT))?;
+        let replay = ReplayBuffer::load(folder.join(REPLAY))?;
+        let sizes =
+            |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
+        if agent.updates() != run.updates || sizes(&replay) != sizes(&self.replay) {
+            return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
+        }
+
+        (self.agent, self.replay) = (agent, replay);
+        (self.steps, self.saved) = (run.steps, Some(run.steps));
+        self.updates = run.updates;
+        self.seconds_before = run.seconds;
+        self.episode_seeds = run.episode_seeds;
+        self.replay_samples = run.replay_samples;
+        self.evaluation_seeds = run.evaluation_seeds;
+        (self.failed_episodes, self.refused_updates) = (run.failed_episodes, run.refused_updates);
+        self.unheard.clear();
+        self.metrics = MeanMetrics::from_bits(run.metrics);
+        self.evaluations = run.evaluations;
+        self.episode_return = None;
+        self.episode = run.episode.and_then(|episode| self.play_again(episode));
+        Ok(())
+    }
+
+    /// The episode that was interrupted, played again up to where it was; none where that is not to be had.
+    fn play_again(&mut self, Interrupted { seed, steps, sum }: Interrupted) -> Option<Episode> {
+        if !self.environment.repeatable() {
+            return None;
+        }
+        let mut played = self.replay.latest(steps)?;
+        let mut observation = self.environment.reset(seed).ok()?;
+        loop {
+            let (expected, action) = played.next()?;
+            if observation != expected {
+                tracing::warn!("the environment says it is repeatable, but is not: a new episode begins");
+                return None;
+            }
+            if played.size_hint().0 == 0 {
+                return Some(Episode { seed, observation, steps, sum });
+            }
+            observation = self.environment.step(action).ok()?.observation;
+        }
+    }
+
+    /// Checks that the folder's checkpoints, if there are any, are this run's.
+    pub(super) fn check_folder(&self) -> Result<()> {
+        match &self.checkpoints {
+            Some(checkpoints) if self.saved.is_none() && !checkpoints.list()?.is_empty() => {
+                Err(Error::Format {
+                    path: checkpoints.folder().to_owned(),
+                    found: "a folder with checkpoints of an earlier run".into(),
+                    accepted: "a folder without checkpoints, or Trainer::resume first",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const NO_FOLDER: Error =
+    Error::Order { place: "Trainer::save and resume", expected: "save_into has to come first" };
+
+/// The settings that a run cannot change on the way.
+fn decisive(config: &TrainerConfig) -> serde_json::Value {
+    serde_json::json!({
+        "seed": config.seed,
+        "replay_capacity": config.replay_capacity,
+        "warm_up_steps": config.warm_up_steps,
+        "updates_per_step": config.updates_per_step,
+    })
+}
