@@ -25,6 +25,7 @@ mod replay;
 mod rng;
 pub mod targets;
 mod trainer;
+mod worker;
 
 pub use burn::tensor::Device;
 
@@ -46,3 +47,4 @@ pub use policy::Policy;
 pub use replay::{Experience, ReplayBuffer};
 pub use rng::{Rng, Stream};
 pub use trainer::{Resumed, Summary, Trainer, TrainerConfig};
+pub use worker::{Worker, WorkerError};

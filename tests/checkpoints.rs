@@ -2,8 +2,6 @@
 
 mod common {
     pub mod agents;
-    pub mod environments;
-    pub mod trainers;
 }
 
 use std::fs::{self, File};
@@ -14,14 +12,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use common::agents::small;
-use common::environments::Recorder;
-use common::trainers::{quick_agent, short};
+use common::agents::{agent, small};
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
-    Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Progress, Rng, Stream,
-    TemperatureSolver, Trainer, TrainerConfig,
+    ActionBounds, Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Progress, Rng, Step,
+    Stream, TemperatureSolver, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
 
@@ -203,20 +199,46 @@ fn runs_move_to_another_backend() {
     assert_eq!((moved.agent().updates(), moved.replay().len()), (325, 1199));
 }
 
+/// A cartpole that does not say that its episodes can be played again.
+#[derive(Default)]
+struct Robot(Option<Cartpole>);
+
+impl Environment for Robot {
+    type Error = <Cartpole as Environment>::Error;
+
+    fn observation_size(&self) -> usize {
+        5
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        ActionBounds::symmetric(1)
+    }
+
+    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
+        self.0.insert(Cartpole::balance()).reset(seed)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error> {
+        self.0.as_mut().expect("reset comes first").step(action)
+    }
+}
+
 /// An environment that cannot be played again begins a new episode; what was stored of the old one stays.
 #[test]
 fn other_environments_begin_a_new_episode() {
     let folder = TempDir::new().unwrap();
     let trainer = |steps| {
-        let config = TrainerConfig { updates_per_step: 0.5, ..short(steps) };
-        let trainer = Trainer::new(config, quick_agent(), Recorder::default(), Recorder::default()).unwrap();
+        let agent = agent(&tiny(MpoConfig::default()), 5, 1, 1);
+        let trainer = Trainer::new(config(steps), agent, Robot::default(), Robot::default()).unwrap();
         trainer.save_into(folder.path())
     };
-    trainer(50).run().unwrap();
-    let mut resumed = trainer(100);
-    assert_eq!(resumed.resume().unwrap().environment_steps, 50);
+    trainer(300).run().unwrap();
+    let mut resumed = trainer(1500);
+    assert_eq!(resumed.resume().unwrap().environment_steps, 300);
     let summary = resumed.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.updates, resumed.replay().len()), (100, 35, 100));
+    assert_eq!((summary.environment_steps, summary.updates), (1500, 350));
+    // 300 steps, 1000, and 200: the replay of 1200 holds the latest two episodes, and one observation more of each.
+    assert_eq!(resumed.replay().len(), 1198);
 }
 
 /// The newest are kept, and nothing else is left in the folder.
@@ -253,8 +275,8 @@ fn folders_of_another_run_are_refused_and_left_alone() {
     assert_eq!(other.resume().unwrap().environment_steps, 400);
     other.run().unwrap();
     // Without a folder there is nothing to save to or to resume from.
-    let mut homeless =
-        Trainer::new(short(10), quick_agent(), Recorder::default(), Recorder::default()).unwrap();
+    let agent = agent(&tiny(MpoConfig::default()), 5, 1, 1);
+    let mut homeless = Trainer::new(config(10), agent, Robot::default(), Robot::default()).unwrap();
     assert!(matches!(homeless.save(), Err(Error::Order { .. })));
     assert!(matches!(homeless.resume(), Err(Error::Order { .. })));
 }
@@ -295,9 +317,7 @@ fn runs_of_other_settings_are_refused_by_name() {
 fn agents_of_other_networks_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("agent.mpo");
-    let agent = |observation, action| {
-        MpoAgent::new(tiny(MpoConfig::default()), observation, action, &Device::flex(), 5).unwrap()
-    };
+    let agent = |observation, action| agent(&tiny(MpoConfig::default()), observation, action, 5);
     agent(5, 1).save(&path).unwrap();
     let mut other = agent(6, 1);
     let error = other.restore(&path).unwrap_err();

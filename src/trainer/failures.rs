@@ -16,7 +16,7 @@ impl Failures {
     pub fn add(&mut self, failure: Error, tolerated: u32) -> Result<()> {
         tracing::warn!(%failure, in_a_row = self.in_a_row + 1);
         self.count += 1;
-        if self.in_a_row == tolerated {
+        if self.in_a_row >= tolerated {
             // Who calls again begins to count anew.
             self.in_a_row = 0;
             return Err(failure);

@@ -160,10 +160,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let path = folder.join(RUN);
         let run = file::read(&path, &FILE, |run: Run, _| {
             check_same(&decisive(&run.config), &decisive(&self.config))?;
-            match run.evaluations.is_sorted_by_key(|&(steps, _)| steps) && run.seconds >= 0.0 {
-                true => Ok(run),
-                false => Err(Refusal::from("a run out of order")),
-            }
+            let countable = run.steps.max(run.updates) < 1 << 53;
+            let in_order = run.evaluations.is_sorted_by_key(|&(steps, _)| steps);
+            if countable && in_order { Ok(run) } else { Err(Refusal::from("a run out of order")) }
         })?;
         let agent = self.agent.restored(&folder.join(AGENT))?;
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
