@@ -4,32 +4,15 @@
 //! cargo bench
 //! ```
 
+#[path = "common/replay.rs"]
+mod replay;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 use mpo::networks::sampled_values;
-use mpo::{Actor, EStep, Experience, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng, Stream};
-
-const OBSERVATION: usize = 17;
-const ACTION: usize = 6;
-
-fn filled_replay(steps: usize, rng: &mut Rng) -> Result<ReplayBuffer> {
-    let mut replay = ReplayBuffer::new(steps + steps / 1000 + 1, OBSERVATION, ACTION)?;
-    for step in 0..steps {
-        if step % 1000 == 0 {
-            replay.begin_episode(&rng.normals(OBSERVATION))?;
-        }
-        replay.push(Experience {
-            action: &rng.normals(ACTION),
-            log_probability: rng.normal() as f32,
-            reward: rng.normal() as f32,
-            next_observation: &rng.normals(OBSERVATION),
-            terminated: false,
-            truncated: step % 1000 == 999,
-        })?;
-    }
-    Ok(replay)
-}
+use mpo::{Actor, EStep, MStep, MpoAgent, MpoConfig, Result, Rng, Stream};
+use replay::{ACTION, OBSERVATION, filled_replay};
 
 fn learner(criterion: &mut Criterion) {
     measure(criterion).expect("the settings are valid");

@@ -8,19 +8,22 @@
 //! (a batch is sampled and learnt from), and of the parts, which are timed
 //! one by one in between.
 
+#[path = "../benches/common/memory.rs"]
+mod memory;
+#[path = "../benches/common/replay.rs"]
+mod replay;
+
 use std::error::Error;
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
+use memory::resident_mebibytes;
 use mpo::networks::{Optimizer, sampled_values};
-use mpo::{
-    Actor, Batch, Critic, EStep, Experience, ImproveAt, MStep, MpoAgent, MpoConfig, ReplayBuffer, Rng, Stream,
-};
+use mpo::{Actor, Batch, Critic, EStep, ImproveAt, MStep, MpoAgent, MpoConfig, Rng, Stream};
+use replay::{ACTION, OBSERVATION, filled_replay};
 
-const OBSERVATION: usize = 17;
-const ACTION: usize = 6;
 const WARM_UP: usize = 10;
 
 /// Times the learner on synthetic data.
@@ -201,24 +204,6 @@ impl Parts {
     }
 }
 
-fn filled_replay(steps: usize, rng: &mut Rng) -> mpo::Result<ReplayBuffer> {
-    let mut replay = ReplayBuffer::new(steps + steps.div_ceil(1000).max(2), OBSERVATION, ACTION)?;
-    for step in 0..steps {
-        if step % 1000 == 0 {
-            replay.begin_episode(&rng.normals(OBSERVATION))?;
-        }
-        replay.push(Experience {
-            action: &rng.normals(ACTION),
-            log_probability: rng.normal() as f32,
-            reward: rng.uniform(0.0, 1.0) as f32,
-            next_observation: &rng.normals(OBSERVATION),
-            terminated: false,
-            truncated: step % 1000 == 999,
-        })?;
-    }
-    Ok(replay)
-}
-
 fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
@@ -226,12 +211,4 @@ fn milliseconds(start: Instant) -> f64 {
 fn percentile(times: &mut [f64], share: f64) -> f64 {
     times.sort_by(f64::total_cmp);
     times.get((times.len() as f64 * share) as usize).copied().unwrap_or(f64::NAN)
-}
-
-/// The process's resident memory, where the system tells.
-fn resident_mebibytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kibibytes / 1024.0)
 }

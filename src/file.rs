@@ -48,7 +48,7 @@ impl<D: Into<String>> From<D> for Refusal {
 }
 
 /// Bytes at a time: what is written or read is never held twice in memory.
-const PIECE: usize = 1 << 16;
+const PIECE: usize = 1 << 18;
 
 /// Where a file's numbers are written to.
 pub(crate) struct Output {
@@ -63,11 +63,12 @@ impl Output {
     }
 
     pub(crate) fn floats(&mut self, numbers: &[f32]) -> std::io::Result<()> {
-        let mut piece = Vec::with_capacity(PIECE);
+        let mut piece = vec![0; PIECE];
         for numbers in numbers.chunks(PIECE / 4) {
-            piece.clear();
-            piece.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-            self.bytes(&piece)?;
+            let piece = &mut piece[..4 * numbers.len()];
+            let (places, _) = piece.as_chunks_mut();
+            places.iter_mut().zip(numbers).for_each(|(place, number)| *place = number.to_le_bytes());
+            self.bytes(piece)?;
         }
         Ok(())
     }
@@ -147,7 +148,7 @@ impl Input<'_> {
     pub(crate) fn floats(&mut self, count: usize) -> Result<Vec<f32>, Refusal> {
         self.take(count, 4)?;
         let mut numbers = Vec::with_capacity(count);
-        let mut piece = [0; PIECE];
+        let mut piece = vec![0; PIECE];
         while numbers.len() < count {
             let piece = &mut piece[..PIECE.min(4 * (count - numbers.len()))];
             self.source.read_exact(piece).map_err(unreadable)?;

@@ -1,0 +1,25 @@
+//! A full replay of the usual sizes.
+
+use mpo::{Experience, ReplayBuffer, Result, Rng};
+
+pub const OBSERVATION: usize = 17;
+pub const ACTION: usize = 6;
+
+/// A replay of this many random steps, in episodes of 1000.
+pub fn filled_replay(steps: usize, rng: &mut Rng) -> Result<ReplayBuffer> {
+    let mut replay = ReplayBuffer::new(steps + steps.div_ceil(1000).max(2), OBSERVATION, ACTION)?;
+    for step in 0..steps {
+        if step % 1000 == 0 {
+            replay.begin_episode(&rng.normals(OBSERVATION))?;
+        }
+        replay.push(Experience {
+            action: &rng.normals(ACTION),
+            log_probability: rng.normal() as f32,
+            reward: rng.uniform(0.0, 1.0) as f32,
+            next_observation: &rng.normals(OBSERVATION),
+            terminated: false,
+            truncated: step % 1000 == 999,
+        })?;
+    }
+    Ok(replay)
+}
