@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check};
+use crate::error::{Result, check, check_count};
 use crate::estep::EStepConfig;
 use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
 use crate::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig};
@@ -169,8 +169,8 @@ impl MpoConfig {
     /// Checks the settings that no part checks by itself.
     pub(crate) fn validate(&self) -> Result<()> {
         check("MpoConfig::discount", self.discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
-        check("MpoConfig::sampled_actions", self.sampled_actions, |&count| count >= 2, "at least 2")?;
-        check("MpoConfig::batch_size", self.batch_size, |&size| size > 0, "at least 1")?;
+        check_count("MpoConfig::sampled_actions", self.sampled_actions, 2)?;
+        check_count("MpoConfig::batch_size", self.batch_size, 1)?;
         check("MpoConfig::target_period", self.target_period, |&period| period > 0, "at least 1")?;
         check(
             "MpoConfig::average_rate",

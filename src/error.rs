@@ -140,6 +140,17 @@ pub(crate) fn check<T: std::fmt::Debug>(
     Err(Error::Config { field, value: format!("{value:?}"), accepted })
 }
 
+/// Checks a size of which memory is asked for: a number of any size would end the process.
+pub(crate) fn check_count(field: &'static str, count: usize, least: usize) -> Result<()> {
+    const MOST: usize = 1 << 24;
+    if (least..=MOST).contains(&count) {
+        return Ok(());
+    }
+    let accepted = if count < least && least == 2 { "at least 2" } else { "at least 1" };
+    let accepted = if count > MOST { "at most 16777216" } else { accepted };
+    Err(Error::Config { field, value: count.to_string(), accepted })
+}
+
 /// Checks that a vector has the expected length.
 pub(crate) fn check_size(place: &'static str, size: usize, expected: usize) -> Result<()> {
     if size == expected {

@@ -6,7 +6,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check, check_shape, check_size};
+use crate::error::{Error, Result, check, check_count, check_shape, check_size};
 use crate::gaussian::{DecoupledKl, Gaussian, Scale, diagonal_matrix};
 use crate::host::{tensor, to_host};
 use crate::networks::{Actor, Optimizer, OptimizerConfig};
@@ -199,7 +199,7 @@ impl MStep {
             check(field, value, not_negative, "0 or more, finite")?;
         }
         check("MStepConfig::iterations", config.iterations, |&count| count > 0, "at least 1")?;
-        check("action_size", action_size, |&size| size > 0, "at least 1")?;
+        check_count("action_size", action_size, 1)?;
         let constraints = match config.constraint {
             Constraint::Joint => 1,
             Constraint::PerDimension => action_size,

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Sequences, Transitions};
-use crate::error::{Error, Result, check, check_finite, check_size};
+use crate::error::{Error, Result, check, check_count, check_finite, check_size};
 use crate::host::tensor;
 use crate::rng::Rng;
 
@@ -80,8 +80,8 @@ impl ReplayBuffer {
     /// Where the capacity is below 2 or a size is 0.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
         check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
-        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        check("action_size", action_size, |&size| size > 0, "at least 1")?;
+        check_count("observation_size", observation_size, 1)?;
+        check_count("action_size", action_size, 1)?;
         Ok(Self {
             capacity,
             observation_size,
@@ -281,7 +281,7 @@ impl ReplayBuffer {
 
     /// The numbers of `count` observations that `steps` steps follow.
     fn sample_starts(&self, count: usize, steps: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
-        check("count", count, |&count| count > 0, "at least 1")?;
+        check_count("count", count, 1)?;
         check("discount", discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
         // Nearly every draw fits while episodes are long. Where they are short, the starts are listed instead.
         let held = self.next - self.oldest;

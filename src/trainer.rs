@@ -3,6 +3,7 @@
 mod config;
 mod failures;
 mod saved;
+mod summary;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -20,39 +21,7 @@ use crate::rng::{Rng, Stream};
 pub use config::TrainerConfig;
 use failures::Failures;
 pub use saved::Resumed;
-
-/// What a run came to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// Why it ended.
-    pub reason: StopReason,
-    /// The last evaluation, made at the end of the run.
-    pub evaluation: Evaluation,
-    /// Environment steps made.
-    pub environment_steps: u64,
-    /// Updates made.
-    pub updates: u64,
-    /// Updates refused, because of a number that was not finite.
-    pub refused_updates: u64,
-    /// Episodes that the environment failed in.
-    pub failed_episodes: u64,
-    /// Wall-clock seconds of the run, before it was resumed included.
-    pub seconds: f64,
-}
-
-impl std::fmt::Display for Summary {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "evaluation: mean return {:.1} over {} episodes after {} environment steps, {} updates, {:.1} s",
-            self.evaluation.mean_return,
-            self.evaluation.episodes,
-            self.environment_steps,
-            self.updates,
-            self.seconds
-        )
-    }
-}
+pub use summary::Summary;
 
 /// Trains an agent in an environment: collects experience with the sampled action, updates at a stated ratio,
 /// evaluates with the mean action, and reports to observers.

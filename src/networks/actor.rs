@@ -6,7 +6,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
-use crate::error::{Result, check};
+use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
 
@@ -75,8 +75,8 @@ impl GaussianActor {
     ) -> Result<Self> {
         config.network.validate()?;
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
-        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        check("action_size", action_size, |&size| size > 0, "at least 1")?;
+        check_count("observation_size", observation_size, 1)?;
+        check_count("action_size", action_size, 1)?;
         check(
             "GaussianActorConfig::initial_standard_deviation",
             config.initial_standard_deviation,

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::layers::{Hidden, NetworkConfig, linear};
-use crate::error::{Result, check};
+use crate::error::{Result, check_count};
 use crate::host::is_cpu;
 use crate::rng::Rng;
 
@@ -88,8 +88,8 @@ impl QNetwork {
         rng: &mut Rng,
     ) -> Result<Self> {
         config.validate()?;
-        check("observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        check("action_size", action_size, |&size| size > 0, "at least 1")?;
+        check_count("observation_size", observation_size, 1)?;
+        check_count("action_size", action_size, 1)?;
         let device = &device.clone().autodiff();
         let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);
         // The two parts together are initialised as the one layer they stand for.

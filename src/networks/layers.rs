@@ -11,7 +11,7 @@ use crate::rng::Rng;
 /// The hidden layers of an actor or a critic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkConfig {
-    /// The sizes of the hidden layers. Accepted: at least one, none of them 0. The paper's networks are 256-256
+    /// The sizes of the hidden layers. Accepted: at least one, of 1 to 65,536 units each. The paper's networks are 256-256
     /// and an output layer; harder tasks take more.
     pub hidden: Vec<usize>,
     /// The function after each hidden layer.
@@ -47,13 +47,16 @@ impl Activation {
     }
 }
 
+/// Units of a hidden layer: a number of any size would end the process for want of memory.
+const LARGEST_LAYER: usize = 1 << 16;
+
 impl NetworkConfig {
     pub(crate) fn validate(&self) -> Result<()> {
         check(
             "NetworkConfig::hidden",
             &self.hidden,
-            |hidden| !hidden.is_empty() && hidden.iter().all(|&size| size > 0),
-            "at least one layer, none of size 0",
+            |hidden| !hidden.is_empty() && hidden.iter().all(|size| (1..=LARGEST_LAYER).contains(size)),
+            "at least one layer, none of size 0 or above 65536",
         )
     }
 }
