@@ -7,11 +7,12 @@
 mod common;
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use clap::Parser;
 use mpo::envs::Cartpole;
 
-use crate::common::{Arguments, Task, train};
+use crate::common::{Arguments, Task, exit, train};
 
 /// Trains a policy that balances DeepMind's cartpole, for 30,000 environment steps.
 #[derive(Parser)]
@@ -23,9 +24,12 @@ struct Cli {
 const CARTPOLE: Task =
     Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000, updates_per_step: 1.5 };
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Cli { arguments } = Cli::parse();
-    let (_, summary) = train(&CARTPOLE, Cartpole::balance(), &arguments)?;
+fn main() -> ExitCode {
+    exit(run(&Cli::parse().arguments))
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (_, summary) = train(&CARTPOLE, Cartpole::balance(), arguments)?;
     println!("{summary}");
     Ok(())
 }

@@ -8,12 +8,13 @@ mod common;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use mpo::Policy;
 use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
 
-use crate::common::{Arguments, Task, train};
+use crate::common::{Arguments, Task, exit, train};
 
 /// Trains a policy for a task of the DeepMind Control Suite. Beside the other files it writes policy.gif, an episode of
 /// the trained policy.
@@ -43,8 +44,11 @@ enum Name {
     HopperHop,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Cli { task, watch, arguments } = Cli::parse();
+fn main() -> ExitCode {
+    exit(run_task(Cli::parse()))
+}
+
+fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let watch = watch.as_deref();
     // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps end within the hour.
     let task_of = |name, title, env_steps| Task { name, title, env_steps, updates_per_step: 0.5 };

@@ -185,7 +185,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             self.learn()?;
             stop = self.report_step()?;
             // Before the evaluation, so that a resumed run makes it as this one does.
-            self.save_if(stop || self.steps.is_multiple_of(self.config.checkpoint_period))?;
+            stop |= self.save_if(stop || self.steps.is_multiple_of(self.config.checkpoint_period))?;
         };
         self.save_if(true)?;
         let evaluation = match self.latest_evaluation() {

@@ -271,6 +271,7 @@ fn folders_of_another_run_are_refused_and_left_alone() {
     let error = other.run().unwrap_err();
     assert!(matches!(error, Error::Format { .. }), "{error:?}");
     assert!(error.to_string().contains("an earlier run"), "{error}");
+    assert!(matches!(other.save(), Err(Error::Format { .. })));
     assert_eq!(names(&folder.path().join("checkpoints")), before);
     assert_eq!(other.resume().unwrap().environment_steps, 400);
     other.run().unwrap();

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,6 +61,17 @@ impl Arguments {
         let folder = folder.cloned().unwrap_or_else(|| Path::new("runs").join(task.name));
         std::fs::create_dir_all(&folder)?;
         Ok(folder)
+    }
+}
+
+/// The process's exit code, with a word on what went wrong.
+pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

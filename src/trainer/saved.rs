@@ -69,9 +69,10 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Saves a checkpoint now, and returns its folder.
     ///
     /// # Errors
-    /// Where no folder was named with [`save_into`](Trainer::save_into), or a file cannot be written. The run and older
-    /// checkpoints are as they were.
+    /// Where no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run, or a file
+    /// cannot be written. The run and older checkpoints are as they were.
     pub fn save(&mut self) -> Result<PathBuf> {
+        self.check_folder()?;
         let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
         let started = Instant::now();
         let path = checkpoints.save(self.steps, |folder| {
@@ -102,13 +103,14 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         Ok(path)
     }
 
-    /// Saves a checkpoint where one is due, there is a folder for it, and the latest is older.
-    pub(super) fn save_if(&mut self, due: bool) -> Result<()> {
-        if due && self.checkpoints.is_some() && self.steps > self.saved.unwrap_or(0) {
-            self.save()?;
-            self.notify(&[Event::Saved])?;
+    /// Saves a checkpoint where one is due, there is a folder for it, and the latest is older; whether an observer who is
+    /// told wants to stop.
+    pub(super) fn save_if(&mut self, due: bool) -> Result<bool> {
+        if !due || self.checkpoints.is_none() || self.steps <= self.saved.unwrap_or(0) {
+            return Ok(false);
         }
-        Ok(())
+        self.save()?;
+        self.notify(&[Event::Saved])
     }
 
     /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run had never been
