@@ -1,67 +1,153 @@
-//! How long the learner's parts take, at 17 observations, 6 action components and the default settings.
+//! How long the learner and its parts take, at 17 observations and 6 action components.
 //!
 //! ```text
-//! cargo bench
+//! cargo bench --bench learner
 //! ```
 
 #[path = "common/replay.rs"]
 mod replay;
+#[path = "common/workload.rs"]
+mod workload;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
+use mpo::dual::Dual;
 use mpo::networks::sampled_values;
-use mpo::{Actor, EStep, MStep, MpoAgent, MpoConfig, Result, Rng, Stream};
+use mpo::{
+    Actor, EStep, Experience, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng,
+    Stream,
+};
 use replay::{ACTION, OBSERVATION, filled_replay};
+use workload::Workload;
 
-fn learner(criterion: &mut Criterion) {
-    measure(criterion).expect("the settings are valid");
+const WORKLOADS: [(&str, Workload); 3] =
+    [("W1", Workload::W1), ("W2", Workload::W2), ("default", Workload::Default)];
+
+fn normals<const D: usize>(rng: &mut Rng, shape: [usize; D]) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(rng.normals(shape.iter().product()), shape), &Device::flex())
 }
 
-fn measure(criterion: &mut Criterion) -> Result<()> {
-    let device = Device::flex();
-    let config = MpoConfig::default();
-    let (batch, samples) = (config.batch_size, config.sampled_actions);
-    let mut rng = Rng::stream(1, Stream::Replay);
-    let mut agent = MpoAgent::new(config.clone(), OBSERVATION, ACTION, &device, 1)?;
-    let replay = filled_replay(100_000, &mut rng)?;
-    let observations: Tensor<2> =
-        Tensor::from_data(TensorData::new(rng.normals(batch * OBSERVATION), [batch, OBSERVATION]), &device);
-    let noise = TensorData::new(rng.normals(batch * samples * ACTION), [batch, samples, ACTION]);
-    let policy = agent.actor().valid().policy(observations.clone());
-    let actions = policy.sample(Tensor::from_data(noise, &device));
-    let critic = agent.critic().valid();
-    let values = sampled_values(&critic, observations.clone(), actions.clone());
-    let mut e_step = EStep::new(config.e_step.clone())?;
-    let weights = e_step.solve(values.clone())?.weights;
-    let mut m_step = MStep::new(config.m_step.clone(), ACTION, &device)?;
-    let mut actor = agent.actor().clone();
+/// States with actions of an untrained policy and their values.
+struct Sampled {
+    actor: GaussianActor,
+    observations: Tensor<2>,
+    policy: Gaussian,
+    actions: Tensor<3>,
+    values: Tensor<2>,
+}
 
-    criterion.bench_function("evaluate the critic at 256 states, 20 actions", |bencher| {
-        bencher.iter(|| sampled_values(&critic, observations.clone(), actions.clone()));
-    });
-    criterion.bench_function("E-step", |bencher| {
-        bencher.iter(|| e_step.solve(values.clone()).expect("the values are finite"));
-    });
-    criterion.bench_function("M-step", |bencher| {
-        bencher.iter(|| {
-            let (observations, actions) = (observations.clone(), actions.clone());
-            let improved = m_step.improve(actor.clone(), observations, &policy, actions, weights.clone());
-            actor = improved.expect("the shapes fit").0;
+impl Sampled {
+    fn new(config: &MpoConfig) -> Result<Self> {
+        let mut rng = Rng::stream(2, Stream::ActionSamples);
+        let agent = MpoAgent::new(config.clone(), OBSERVATION, ACTION, &Device::flex(), 1)?;
+        let observations = normals(&mut rng, [config.batch_size, OBSERVATION]);
+        let policy = agent.actor().valid().policy(observations.clone());
+        let actions = policy.sample(normals(&mut rng, [config.batch_size, config.sampled_actions, ACTION]));
+        let values = sampled_values(&agent.critic().valid(), observations.clone(), actions.clone());
+        Ok(Self { actor: agent.actor().clone(), observations, policy, actions, values })
+    }
+}
+
+fn e_step(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("E-step");
+    for (name, workload) in WORKLOADS {
+        let config = workload.config();
+        let values = Sampled::new(&config).expect("the settings are valid").values;
+        let numbers: Vec<f64> = values.clone().into_data().iter().collect();
+        let epsilon = config.e_step.epsilon;
+        group.bench_function(format!("{name}, the dual alone"), |bencher| {
+            bencher.iter(|| {
+                let dual = Dual::new(numbers.iter().copied(), config.sampled_actions, epsilon);
+                dual.and_then(|dual| dual.solve(0.0, None)).expect("the values are finite")
+            });
         });
-    });
-    criterion.bench_function("sample a batch from 100,000 steps", |bencher| {
-        bencher.iter(|| agent.sample(&replay, &mut rng).expect("the replay is full"));
-    });
-    let sample = agent.sample(&replay, &mut rng)?;
-    criterion.bench_function("update", |bencher| {
-        bencher.iter(|| agent.update(&sample).expect("the batch is finite"));
-    });
-    criterion.bench_function("act on one observation", |bencher| {
+        let mut e_step = EStep::new(config.e_step).expect("the settings are valid");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| e_step.solve(values.clone()).expect("the values are finite"));
+        });
+    }
+}
+
+fn m_step(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("M-step");
+    for (name, workload) in WORKLOADS {
+        let config = workload.config();
+        let Sampled { mut actor, observations, policy, actions, values } =
+            Sampled::new(&config).expect("the settings are valid");
+        let e_step = EStep::new(config.e_step).and_then(|mut e_step| e_step.solve(values));
+        let weights = e_step.expect("the values are finite").weights;
+        let mut m_step = MStep::new(config.m_step, ACTION, &Device::flex()).expect("the settings are valid");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let (observations, actions) = (observations.clone(), actions.clone());
+                let improved = m_step.improve(actor.clone(), observations, &policy, actions, weights.clone());
+                actor = improved.expect("the shapes fit").0;
+            });
+        });
+    }
+}
+
+/// Whole updates, the sampling of their batches from 100,000 steps included.
+fn update(criterion: &mut Criterion) {
+    let mut rng = Rng::stream(1, Stream::Replay);
+    let replay = filled_replay(100_000, &mut rng).expect("the sizes are valid");
+    let mut group = criterion.benchmark_group("update");
+    for (name, workload) in WORKLOADS {
+        let agent = MpoAgent::new(workload.config(), OBSERVATION, ACTION, &Device::flex(), 1);
+        let mut agent = agent.expect("the settings are valid");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let batch = agent.sample(&replay, &mut rng);
+                batch.and_then(|batch| agent.update(&batch)).expect("the batch is finite")
+            });
+        });
+    }
+}
+
+fn act(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("act");
+    let agent = MpoAgent::new(MpoConfig::default(), OBSERVATION, ACTION, &Device::flex(), 1);
+    let mut agent = agent.expect("the settings are valid");
+    group.bench_function("one observation", |bencher| {
         bencher.iter(|| agent.act(&[0.1; OBSERVATION]).expect("the observation is finite"));
     });
-    Ok(())
+    let actor = agent.actor().valid();
+    let mut rng = Rng::stream(3, Stream::Exploration);
+    group.bench_function("64 observations", |bencher| {
+        bencher.iter(|| {
+            let observations = TensorData::new(vec![0.1_f32; 64 * OBSERVATION], [64, OBSERVATION]);
+            let policy = actor.policy(Tensor::from_data(observations, &Device::flex()));
+            policy.sample(normals(&mut rng, [64, 1, ACTION])).into_data()
+        });
+    });
 }
 
-criterion_group!(benches, learner);
+fn replay_buffer(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("replay of 1,000,000 steps");
+    let (mut rng, device) = (Rng::stream(1, Stream::Replay), Device::flex());
+    let mut replay: ReplayBuffer = filled_replay(1_000_000, &mut rng).expect("the sizes are valid");
+    group.bench_function("sample 256 transitions", |bencher| {
+        bencher.iter(|| replay.sample_transitions(256, 5, 0.99, &mut rng, &device).expect("it is full"));
+    });
+    group.bench_function("sample 32 sequences of 8 steps", |bencher| {
+        bencher.iter(|| replay.sample_sequences(32, 8, 0.99, &mut rng, &device).expect("it is full"));
+    });
+    replay.begin_episode(&[0.1; OBSERVATION]).expect("the observation is finite");
+    group.bench_function("insert a step", |bencher| {
+        bencher.iter(|| {
+            let step = Experience {
+                action: &[0.1; ACTION],
+                log_probability: 0.0,
+                reward: 1.0,
+                next_observation: &[0.1; OBSERVATION],
+                terminated: false,
+                truncated: false,
+            };
+            replay.push(step).expect("the numbers are finite");
+        });
+    });
+}
+
+criterion_group!(benches, e_step, m_step, update, act, replay_buffer);
 criterion_main!(benches);

@@ -12,6 +12,8 @@
 mod memory;
 #[path = "../benches/common/replay.rs"]
 mod replay;
+#[path = "../benches/common/workload.rs"]
+mod workload;
 
 use std::error::Error;
 use std::time::Instant;
@@ -23,6 +25,7 @@ use memory::resident_mebibytes;
 use mpo::networks::{Optimizer, sampled_values};
 use mpo::{Actor, Batch, Critic, EStep, ImproveAt, MStep, MpoAgent, MpoConfig, Rng, Stream};
 use replay::{ACTION, OBSERVATION, filled_replay};
+use workload::Workload;
 
 const WARM_UP: usize = 10;
 
@@ -54,35 +57,9 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Workload {
-    /// The replication paper's learner: 64 sampled actions, full covariance, five turns of the M-step.
-    W1,
-    /// A modern learner: 20 sampled actions, diagonal covariance, a constraint for each dimension, one turn.
-    W2,
-    /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
-    Default,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
 enum States {
     States,
     NextStates,
-}
-
-impl Workload {
-    fn config(self) -> MpoConfig {
-        let paper = MpoConfig::paper();
-        let mut modern = MpoConfig::default();
-        match self {
-            Self::W1 => paper,
-            Self::W2 => {
-                modern.critic.layer_norm = false;
-                modern.actor.network.layer_norm = false;
-                MpoConfig { action_penalty: None, average_rate: 1.0, evaluation: paper.evaluation, ..modern }
-            }
-            Self::Default => modern,
-        }
-    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

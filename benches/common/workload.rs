@@ -1,0 +1,30 @@
+//! The learners that are timed.
+
+use clap::ValueEnum;
+use mpo::MpoConfig;
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Workload {
+    /// The replication paper's learner: 64 sampled actions, full covariance, five turns of the M-step.
+    W1,
+    /// A modern learner: 20 sampled actions, diagonal covariance, a constraint for each dimension, one turn.
+    W2,
+    /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
+    Default,
+}
+
+impl Workload {
+    pub fn config(self) -> MpoConfig {
+        let paper = MpoConfig::paper();
+        let mut modern = MpoConfig::default();
+        match self {
+            Self::W1 => paper,
+            Self::W2 => {
+                modern.critic.layer_norm = false;
+                modern.actor.network.layer_norm = false;
+                MpoConfig { action_penalty: None, average_rate: 1.0, evaluation: paper.evaluation, ..modern }
+            }
+            Self::Default => modern,
+        }
+    }
+}
