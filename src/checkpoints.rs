@@ -28,6 +28,7 @@ impl Checkpoints {
 
     /// The steps and folders of all checkpoints, the newest first.
     pub(crate) fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
+        self.bring_back()?;
         let mut found = Vec::new();
         for name in self.names()? {
             let steps = name.strip_prefix(PREFIX).and_then(|steps| steps.parse().ok());
@@ -43,6 +44,7 @@ impl Checkpoints {
         let path = self.folder.join(format!("{PREFIX}{steps:012}"));
         let part = path.with_extension("part");
         self.on_files(|| std::fs::create_dir_all(&self.folder))?;
+        self.bring_back()?;
         self.remove_leftovers()?;
         self.on_files(|| std::fs::create_dir(&part))?;
         let written = write(&part).and_then(|()| {
@@ -57,6 +59,7 @@ impl Checkpoints {
         if let Err(error) = written {
             // On a full disk it is in the way; that it cannot be removed is no news after what failed.
             let _ = std::fs::remove_dir_all(&part);
+            self.bring_back()?;
             return Err(error);
         }
         let older = self.list()?.into_iter().filter(|&(of, _)| of <= steps);
@@ -76,6 +79,33 @@ impl Checkpoints {
             }
             rename(path, &aside)
         })
+    }
+
+    /// Gives back its name to a checkpoint that was moved away for a newer one of the same step, which never came.
+    fn bring_back(&self) -> Result<()> {
+        for name in self.names()? {
+            let path = self.folder.join(&name);
+            let whole = path.with_extension("");
+            if name.starts_with(PREFIX)
+                && name.ends_with(".old")
+                && !whole.exists()
+                && !self.is_outdated(&path)?
+            {
+                self.on_files(|| rename(&path, &whole))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a checkpoint that was moved away was one of the oldest, rather than one to be replaced.
+    fn is_outdated(&self, path: &Path) -> Result<bool> {
+        let steps = |name: &str| name.strip_prefix(PREFIX)?.parse::<u64>().ok();
+        let own = path.file_stem().and_then(|stem| steps(stem.to_str()?));
+        Ok(self
+            .names()?
+            .iter()
+            .filter_map(|name| steps(name))
+            .any(|newer| own.is_some_and(|own| newer > own)))
     }
 
     /// Removes what an interrupted process left half-written or half-removed.

@@ -178,7 +178,7 @@ impl Descent {
         let gradient = (epsilon - point.kl) / (1.0 + (-self.x).exp());
         // Only the unstable form has infinite gradients, and no step then.
         if gradient.is_finite() {
-            self.steps += 1;
+            self.steps = self.steps.saturating_add(1);
             self.first += 0.1 * (gradient - self.first);
             self.second += 0.001 * (gradient * gradient - self.second);
             let first = self.first / (1.0 - 0.9_f64.powi(self.steps));

@@ -118,7 +118,7 @@ impl MeanMetrics {
         for (sum, value) in self.sum.fields().into_iter().zip(metrics.fields()) {
             *sum += *value;
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 
     /// The mean so far, to begin anew; none where nothing was added.

@@ -108,6 +108,11 @@ impl ReplayBuffer {
         self.steps == 0
     }
 
+    /// How many observations it was given, those evicted included.
+    pub(crate) fn given(&self) -> usize {
+        self.next
+    }
+
     /// How many observations fit.
     pub fn capacity(&self) -> usize {
         self.capacity

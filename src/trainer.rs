@@ -132,6 +132,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// unless that is [resumed](Trainer::resume).
     pub fn save_into(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoints = Some(Checkpoints::new(folder.into(), self.config.checkpoints_kept));
+        self.saved = None;
         self
     }
 
@@ -169,11 +170,13 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let reason = loop {
             let due = self.steps > 0 && self.steps.is_multiple_of(self.config.evaluation_period);
             if due && self.latest_evaluation().is_none() {
-                let (latest, stop_there) = self.report_evaluation()?;
-                if self.config.stop_at_return.is_some_and(|goal| latest.mean_return >= goal) {
-                    break StopReason::Return;
-                }
-                stop |= stop_there;
+                stop |= self.report_evaluation()?.1;
+            }
+            let reached = |latest: Evaluation| {
+                self.config.stop_at_return.is_some_and(|goal| latest.mean_return >= goal)
+            };
+            if due && self.latest_evaluation().is_some_and(reached) {
+                break StopReason::Return;
             }
             if stop {
                 break StopReason::Observer;
@@ -185,7 +188,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             self.learn()?;
             stop = self.report_step()?;
             // Before the evaluation, so that a resumed run makes it as this one does.
-            stop |= self.save_if(stop || self.steps.is_multiple_of(self.config.checkpoint_period))?;
+            // One that failed is due again after the next step.
+            let period = self.config.checkpoint_period;
+            stop |= self.save_if(stop || self.steps / period > self.saved.unwrap_or(0) / period)?;
         };
         self.save_if(true)?;
         let evaluation = match self.latest_evaluation() {

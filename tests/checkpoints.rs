@@ -17,7 +17,7 @@ use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
     ActionBounds, Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Progress, Rng, Step,
-    Stream, TemperatureSolver, Trainer, TrainerConfig,
+    StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
 
@@ -249,7 +249,6 @@ fn the_newest_checkpoints_are_kept() {
     let checkpoints = folder.path().join("checkpoints");
     fs::create_dir_all(checkpoints.join("step-000000000999.part")).unwrap();
     fs::write(checkpoints.join("step-000000000999.part").join("run.mpo"), "half").unwrap();
-    fs::create_dir_all(checkpoints.join("step-000000000998.old")).unwrap();
     run.run().unwrap();
     assert_eq!(names(&checkpoints), ["step-000000001400", "step-000000001750", "step-000000001800"]);
     assert_eq!(names(&checkpoints.join("step-000000001400")), ["agent.mpo", "replay.mpo", "run.mpo"]);
@@ -387,6 +386,46 @@ fn files_of_different_checkpoints_do_not_make_one() {
     fs::copy(older.join("agent.mpo"), newest.join("agent.mpo")).unwrap();
     let resumed = trainer(750, folder.path()).resume().unwrap();
     assert_eq!((resumed.environment_steps, resumed.damaged.len()), (older_steps, 1));
+}
+
+/// A replay of another checkpoint is told by what it was given.
+#[test]
+fn a_replay_of_another_checkpoint_is_refused() {
+    let (folder, newest, [older_steps, _]) = two_checkpoints();
+    let older = newest.with_file_name("step-000000000350");
+    fs::copy(older.join("replay.mpo"), newest.join("replay.mpo")).unwrap();
+    let resumed = trainer(750, folder.path()).resume().unwrap();
+    assert_eq!((resumed.environment_steps, resumed.damaged.len()), (older_steps, 1));
+}
+
+/// Killed between moving a checkpoint away and putting the new one of the same step into its place.
+#[test]
+fn a_checkpoint_that_was_about_to_be_replaced_is_not_lost() {
+    let (folder, newest, [older_steps, newest_steps]) = two_checkpoints();
+    fs::rename(&newest, newest.with_extension("old")).unwrap();
+    assert_eq!(trainer(750, folder.path()).resume().unwrap().environment_steps, newest_steps);
+    // One that was about to be removed, on the other hand, is.
+    let older = newest.with_file_name(format!("step-{older_steps:012}"));
+    fs::rename(&older, older.with_extension("old")).unwrap();
+    let mut run = trainer(750, folder.path());
+    run.resume().unwrap();
+    run.run().unwrap();
+    assert_eq!(names(newest.parent().unwrap()), ["step-000000000700", "step-000000000750"]);
+}
+
+/// A run that has reached its goal is at its end, also when it is resumed.
+#[test]
+fn a_goal_reached_stays_reached() {
+    let folder = TempDir::new().unwrap();
+    let trainer = || {
+        let goal = TrainerConfig { stop_at_return: Some(1.0), ..config(2000) };
+        trainer_of(&tiny(MpoConfig::default()), goal, folder.path(), &Device::flex())
+    };
+    let summary = trainer().run().unwrap();
+    assert_eq!((summary.environment_steps, summary.reason), (400, StopReason::Return));
+    let mut again = trainer();
+    again.resume().unwrap();
+    assert_eq!(again.run().unwrap().environment_steps, 400);
 }
 
 #[test]

@@ -97,10 +97,11 @@ pub fn train<E: Environment + Clone>(
         ..TrainerConfig::default()
     };
     let checkpoints = folder.join("checkpoints");
+    let trainer = Trainer::new(settings, agent, environment.clone(), environment)?;
     if arguments.resume.is_none() && checkpoints.exists() {
         std::fs::remove_dir_all(&checkpoints)?;
     }
-    let mut trainer = Trainer::new(settings, agent, environment.clone(), environment)?.save_into(checkpoints);
+    let mut trainer = trainer.save_into(checkpoints);
     let resumed = resume(&mut trainer, arguments)?;
     let mut trainer = trainer
         .observe(ProgressBar::new())

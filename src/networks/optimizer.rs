@@ -77,7 +77,7 @@ impl Optimizer {
         let first = follow(first, gradient.clone(), RATES[0]);
         let second = follow(second, gradient.square(), RATES[1]);
         self.averages = Some([first.clone(), second.clone()]);
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let [first_share, second_share] = RATES.map(|rate| 1.0 - rate.powi(steps));
         let second_share = second_share.sqrt();

@@ -28,6 +28,7 @@ impl Table {
             let beside = path.with_extension("csv.part");
             let mut file = File::create(&beside)?;
             file.write_all(&earlier)?;
+            file.sync_all()?;
             rename(&beside, path)?;
             Ok(WriterBuilder::new().has_headers(earlier.is_empty()).from_writer(file))
         };

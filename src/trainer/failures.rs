@@ -15,7 +15,7 @@ impl Failures {
     /// Counts a failure, and gives it back where it is one more in a row than `tolerated`.
     pub fn add(&mut self, failure: Error, tolerated: u32) -> Result<()> {
         tracing::warn!(%failure, in_a_row = self.in_a_row + 1);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if self.in_a_row >= tolerated {
             // Who calls again begins to count anew.
             self.in_a_row = 0;

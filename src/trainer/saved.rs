@@ -1,5 +1,6 @@
 //! A whole run in a folder, and the run that goes on from it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ struct Run {
     config: TrainerConfig,
     steps: u64,
     updates: u64,
+    /// The observations that the replay had been given.
+    observations: usize,
     seconds: f64,
     episode: Option<Interrupted>,
     episode_seeds: Rng,
@@ -80,6 +83,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 config: self.config.clone(),
                 steps: self.steps,
                 updates: self.updates,
+                observations: self.replay.given(),
                 seconds: self.seconds(),
                 episode: self.episode.as_ref().map(|&Episode { seed, steps, sum, .. }| Interrupted {
                     seed,
@@ -133,9 +137,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 Ok(()) => {
                     for (path, error) in &damaged {
                         tracing::warn!(path = %path.display(), %error, "set aside");
-                        self.checkpoints
-                            .as_ref()
-                            .map_or(Ok(()), |checkpoints| checkpoints.set_aside(path))?;
+                        if let Some(Err(error)) = self.checkpoints.as_ref().map(|all| all.set_aside(path)) {
+                            tracing::warn!(%error, "it stays where it is");
+                        }
                     }
                     return Ok(Resumed {
                         checkpoint: Some(path),
@@ -144,15 +148,22 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                         damaged: damaged.into_iter().map(|(_, error)| error).collect(),
                     });
                 }
-                Err(error @ (Error::Damaged { .. } | Error::File { .. })) => damaged.push((path, error)),
+                Err(error @ Error::Damaged { .. }) => damaged.push((path, error)),
+                Err(Error::File { path: file, source }) if source.kind() == ErrorKind::NotFound => {
+                    damaged.push((path, Error::File { path: file, source }));
+                }
                 Err(error) => return Err(error),
             }
         }
         match damaged.into_iter().next() {
             Some((_, error)) => Err(error),
             None => {
-                self.saved = Some(self.steps);
-                Ok(Resumed::default())
+                self.saved = Some(0);
+                Ok(Resumed {
+                    environment_steps: self.steps,
+                    evaluated_steps: self.evaluations.last().map_or(0, |&(steps, _)| steps),
+                    ..Resumed::default()
+                })
             }
         }
     }
@@ -170,7 +181,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
         let sizes =
             |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
-        if agent.updates() != run.updates || sizes(&replay) != sizes(&self.replay) {
+        let belongs = agent.updates() == run.updates && replay.given() == run.observations;
+        if !belongs || sizes(&replay) != sizes(&self.replay) {
             return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
         }
 
