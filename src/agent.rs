@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
+use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
 use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
@@ -212,15 +213,20 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             ImproveAt::States => (self.sample_actions(observations.clone(), &mut action_samples), None),
         };
 
-        // The two halves do not depend on each other: they run side by side.
+        // The two halves do not depend on each other.
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
             let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
-            let solution = e_step.solve(values)?;
+            let (shape, device) = (values.dims(), &self.device);
+            let penalties = penalty_e_step.as_ref().map(|_| action_penalty(states.actions.clone()));
+            let mut values: Vec<f64> =
+                to_host(Tensor::cat([Some(values), penalties].into_iter().flatten().collect(), 0));
+            let penalties = values.split_off(shape.iter().product());
+            let solution = e_step.solve_on_host(values, shape, device)?;
             let mut weights = solution.weights;
             let mut penalty = None;
             if let Some(e_step) = &mut penalty_e_step {
-                let solution = e_step.solve(action_penalty(states.actions.clone()))?;
+                let solution = e_step.solve_on_host(penalties, shape, device)?;
                 // Both preferences at once, in proportion: q ∝ π exp(Q/η) exp(-cost/η').
                 weights = weights * solution.weights;
                 weights = weights.clone() / weights.sum_dim(1);
@@ -239,18 +245,21 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             let taken = Tensor::from_inner(actions.clone().clamp(-1.0, 1.0));
             let values = self.critic.values(Tensor::from_inner(observations.clone()), taken);
             let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
-            let critic_loss = to_host(loss.clone().inner());
-            check_finite("the critic's loss", &critic_loss)?;
-            Ok((critic_optimizer.step(self.critic.clone(), loss), f64::from(critic_loss[0])))
+            let critic_loss = loss.clone().inner();
+            (critic_optimizer.step(self.critic.clone(), loss), critic_loss)
         };
-        let (improved, evaluated) = rayon::join(improve, evaluate);
-        let ((actor, dual, penalty, report), (critic, critic_loss)) = (improved?, evaluated?);
-        check_all_finite([
-            ("the policy's gradient", m_step.take_squared_norms()),
-            ("the critic's gradient", critic_optimizer.take_squared_norms()),
-            ("the updated policy", Some(parameter_sum(&actor))),
-            ("the updated critic", Some(parameter_sum(&critic))),
-        ])?;
+        let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
+        let (actor, dual, penalty, report) = improved?;
+        let measures = read(
+            [
+                ("the critic's loss", Some(critic_loss.clone())),
+                ("the policy's gradient", m_step.take_squared_norms()),
+                ("the critic's gradient", critic_optimizer.take_squared_norms()),
+                ("the updated policy", Some(parameter_sum(&actor))),
+                ("the updated critic", Some(parameter_sum(&critic))),
+            ],
+            Metrics::on_device(critic_loss, report, &states.policy),
+        )?;
 
         self.action_samples = action_samples;
         (self.e_step, self.penalty_e_step, self.m_step) = (e_step, penalty_e_step, m_step);
@@ -266,8 +275,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             self.target_actor = self.behaviour.actor().clone();
             self.target_critic = self.critic.valid();
         }
-        let constraint = self.config.e_step.epsilon;
-        Ok(Metrics::read(critic_loss, &dual, constraint, penalty, report, &states.policy))
+        Ok(Metrics::new(measures, &dual, self.config.e_step.epsilon, penalty.as_ref()))
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
@@ -327,12 +335,28 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 }
 
-/// Checks numbers of the device, `[1]` each, which it reads at once.
-fn check_all_finite<const N: usize>(numbers: [(&'static str, Option<Tensor<1>>); N]) -> Result<()> {
-    let (places, numbers): (Vec<_>, Vec<_>) =
-        numbers.into_iter().filter_map(|(place, number)| Some((place, number?))).unzip();
+/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of
+/// its own, which waits for neither.
+fn both<A: Send, B: Send>(
+    device: &Device,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
+}
+
+/// Reads numbers of the device, `[1]` each, all at once: those `guarded`, which have to be finite, and those `measured`.
+fn read<const M: usize>(
+    guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
+    measured: [Tensor<1>; M],
+) -> Result<[f32; M]> {
+    let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
+    let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
+    numbers.extend(measured);
     let numbers = to_host(Tensor::cat(numbers, 0));
-    places.into_iter().zip(numbers).try_for_each(|(place, number)| check_finite(place, &[number]))
+    let (guarded, measured) = numbers.split_at(places.len());
+    places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
+    Ok(std::array::from_fn(|index| measured[index]))
 }
 
 /// States with actions of the target policy.

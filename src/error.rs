@@ -26,6 +26,15 @@ pub enum Error {
         accepted: &'static str,
     },
 
+    /// There is no such device.
+    #[error("backend {name}: {reason}")]
+    Backend {
+        /// What was asked for, as `backend` or `backend:index`.
+        name: String,
+        /// Why it is not to be had, and what is.
+        reason: String,
+    },
+
     /// A vector has the wrong length.
     #[error("{place} has {size} values, expected {expected}")]
     Size {

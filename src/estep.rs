@@ -1,10 +1,11 @@
 //! The E-step: action values to weights.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::dual::{Dual, DualForm, DualSolution};
 use crate::error::{Result, check, check_shape};
+use crate::host::{tensor, to_host};
 
 /// Settings of the [`EStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,8 +128,17 @@ impl EStep {
         let [states, samples] = values.dims();
         check_shape("action values", &[states, samples], &[states, samples])?;
         let device = values.device();
-        let host = values.into_data();
-        let dual = Dual::new(host.iter::<f64>(), samples, self.config.epsilon)?.with_form(self.config.form);
+        self.solve_on_host(to_host(values), [states, samples], &device)
+    }
+
+    /// The same for values that are on the host already, `[batch, samples]`; the weights are put on `device`.
+    pub(crate) fn solve_on_host(
+        &mut self,
+        values: Vec<f64>,
+        shape: [usize; 2],
+        device: &Device,
+    ) -> Result<EStepSolution> {
+        let dual = Dual::new(values, shape[1], self.config.epsilon)?.with_form(self.config.form);
         let solution = match self.config.solver {
             TemperatureSolver::Exact => dual.solve(self.config.minimum_temperature, self.last)?,
             TemperatureSolver::GradientStep { learning_rate, .. } => {
@@ -139,8 +149,7 @@ impl EStep {
             self.last = Some(solution.temperature);
         }
         let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
-        let weights = Tensor::from_data(TensorData::new::<f32, _>(weights, [states, samples]), &device);
-        Ok(EStepSolution { weights, dual: solution })
+        Ok(EStepSolution { weights: tensor(weights, shape, device), dual: solution })
     }
 }
 

@@ -1,28 +1,19 @@
-//! Between the host's numbers and the device's tensors.
+//! Between the host's numbers and the device's tensors: nothing else in the crate moves numbers from one to the other.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Element, Tensor, TensorData};
+use tracing::trace;
+
+/// Under which target transfers are traced, so that they can be counted.
+const TRANSFERS: &str = "mpo::transfers";
 
 /// A tensor of these numbers, on `device`.
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    trace!(target: TRANSFERS, numbers = values.len(), "to the device");
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// The tensor's numbers, row after row.
-pub(crate) fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().convert::<f32>().try_into_vec().unwrap_or_default()
-}
-
-/// Whether `device` is the CPU, where reading a tensor costs no more than a copy. An autodiff device is not.
-#[cfg_attr(
-    feature = "ndarray",
-    expect(deprecated, reason = "Burn prefers flex; ndarray is supported here while Burn has it")
-)]
-pub(crate) fn is_cpu(device: &Device) -> bool {
-    let cpus: &[Device] = &[
-        #[cfg(feature = "flex")]
-        Device::flex(),
-        #[cfg(feature = "ndarray")]
-        Device::ndarray(),
-    ];
-    cpus.contains(device)
+/// The tensor's numbers, row after row. It waits for all that the device still has to compute for them.
+pub(crate) fn to_host<E: Element, const D: usize>(tensor: Tensor<D>) -> Vec<E> {
+    trace!(target: TRANSFERS, numbers = tensor.shape().num_elements(), "to the host");
+    tensor.into_data().convert::<E>().try_into_vec().unwrap_or_default()
 }

@@ -6,6 +6,7 @@ mod agent;
 mod batch;
 mod checkpoints;
 mod config;
+pub mod devices;
 pub mod dual;
 mod environment;
 #[cfg(feature = "envs")]
@@ -32,6 +33,7 @@ pub use burn::tensor::Device;
 pub use agent::{Action, MpoAgent};
 pub use batch::{Batch, Sequences, Transitions};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
+pub use devices::device;
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
 pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver, action_penalty};

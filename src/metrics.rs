@@ -70,24 +70,27 @@ impl Metrics {
         ]
     }
 
-    /// Reads what lies on the device, all at once.
-    pub(crate) fn read(
-        critic_loss: f64,
-        dual: &DualSolution,
-        epsilon: f64,
-        penalty: Option<DualSolution>,
-        report: MStepReport,
-        old: &Gaussian,
-    ) -> Self {
-        let numbers = vec![
+    /// What is measured on the device, `[1]` each, in the order in which [`Self::new`] takes it.
+    pub(crate) fn on_device(critic_loss: Tensor<1>, report: MStepReport, old: &Gaussian) -> [Tensor<1>; 6] {
+        [
+            critic_loss,
             report.kl_mean.mean(),
             report.kl_covariance.mean(),
             report.multiplier_mean.mean(),
             report.multiplier_covariance.mean(),
             old.scale.diagonal().mean(),
-        ];
-        let numbers = Tensor::cat(numbers, 0).into_data().convert::<f64>();
-        let number = |index: usize| numbers.as_slice::<f64>().map_or(f64::NAN, |numbers| numbers[index]);
+        ]
+    }
+
+    /// From what was measured on the device and on the host. `epsilon` is the E-step's.
+    pub(crate) fn new(
+        on_device: [f32; 6],
+        dual: &DualSolution,
+        epsilon: f64,
+        penalty: Option<&DualSolution>,
+    ) -> Self {
+        let [critic_loss, kl_mean, kl_covariance, multiplier_mean, multiplier_covariance, standard_deviation] =
+            on_device.map(f64::from);
         Self {
             critic_loss,
             temperature: dual.temperature,
@@ -96,11 +99,11 @@ impl Metrics {
             gap: dual.gap,
             interior: f64::from(u8::from(dual.interior)),
             penalty_temperature: penalty.map_or(0.0, |penalty| penalty.temperature),
-            kl_mean: number(0),
-            kl_covariance: number(1),
-            multiplier_mean: number(2),
-            multiplier_covariance: number(3),
-            standard_deviation: number(4),
+            kl_mean,
+            kl_covariance,
+            multiplier_mean,
+            multiplier_covariance,
+            standard_deviation,
         }
     }
 }

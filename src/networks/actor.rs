@@ -1,8 +1,10 @@
 //! Policies as networks: observations to Gaussians.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{DType, Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
@@ -164,16 +166,11 @@ impl Actor for GaussianActor {
 /// row, `[batch, n (n - 1) / 2]`: two products with constant matrices that put each entry into its place.
 fn cholesky_factor(diagonal: Tensor<2>, below: Tensor<2>) -> Tensor<3> {
     let [states, n] = diagonal.dims();
-    let rows = (0..n).flat_map(|row| (0..row).map(move |column| row * n + column));
-    let on_diagonal = (0..n).map(|row| row * n + row);
-    let place = |tensor: Tensor<2>, places: Vec<usize>| {
-        let mut matrix = vec![0.0_f32; places.len() * n * n];
-        for (entry, place) in places.iter().enumerate() {
-            matrix[entry * n * n + place] = 1.0;
-        }
-        let options = (&tensor.device(), DType::F32);
-        tensor.matmul(Tensor::from_data(TensorData::new(matrix, [places.len(), n * n]), options))
-    };
-    let flat = place(diagonal, on_diagonal.collect()) + place(below, rows.collect());
+    // Row i n + j of the identity puts an entry into row i, column j.
+    let identity = Tensor::<2>::eye(n * n, &diagonal.device()).cast(diagonal.dtype());
+    let places = |places: Range<usize>| identity.clone().slice(places);
+    let on_diagonal = Tensor::cat((0..n).map(|row| places(row * n + row..row * n + row + 1)).collect(), 0);
+    let off_diagonal = Tensor::cat((1..n).map(|row| places(row * n..row * n + row)).collect(), 0);
+    let flat = diagonal.matmul(on_diagonal) + below.matmul(off_diagonal);
     flat.reshape([states, n, n])
 }

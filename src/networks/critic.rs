@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::layers::{Hidden, NetworkConfig, linear};
+use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
-use crate::host::is_cpu;
 use crate::rng::Rng;
 
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).

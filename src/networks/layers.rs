@@ -2,10 +2,11 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::{LayerNorm, LayerNormConfig, Linear};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, check};
+use crate::host::tensor;
 use crate::rng::Rng;
 
 /// The hidden layers of an actor or a critic.
@@ -103,7 +104,7 @@ impl Hidden {
 pub fn linear(inputs: usize, outputs: usize, gain: f64, device: &Device, rng: &mut Rng) -> Linear {
     let bound = gain / (inputs as f64).sqrt();
     let weight: Vec<f32> = (0..inputs * outputs).map(|_| rng.uniform(-bound, bound) as f32).collect();
-    let weight = Tensor::from_data(TensorData::new(weight, [inputs, outputs]), device);
+    let weight = tensor(weight, [inputs, outputs], device);
     Linear {
         weight: Param::initialized(ParamId::new(), weight.require_grad()),
         bias: Some(Param::initialized(ParamId::new(), Tensor::zeros([outputs], device).require_grad())),

@@ -10,7 +10,7 @@ pub(crate) fn parameters<M: Module>(module: &M) -> Vec<f32> {
     struct Read(Vec<f32>);
     impl ModuleVisitor for Read {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(to_host(param.val().inner()));
+            self.0.extend(to_host::<f32, D>(param.val().inner()));
         }
     }
     let mut read = Read(Vec::new());
