@@ -81,7 +81,7 @@ fn run<E: Draw + Clone>(
     arguments: &Arguments,
 ) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = folder {
-        let policy = Policy::load(folder.join("policy.mpo"), &arguments.backend.device())?;
+        let policy = Policy::load(folder.join("policy.mpo"), &arguments.backend.device)?;
         return Ok(watch(&policy, environment, arguments.seed, folder)?);
     }
     let (agent, summary) = train(task, environment.clone(), arguments)?;

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 
-use burn::tensor::Device;
 use mpo::{
     ActionBounds, Environment, MpoAgent, MpoConfig, Result, Rng, Step, Stream, Trainer, TrainerConfig,
 };
@@ -46,7 +45,7 @@ impl Environment for Mass {
 }
 
 fn main() -> Result<()> {
-    let agent = MpoAgent::new(MpoConfig::default(), 2, 1, &Device::flex(), 1)?;
+    let agent = MpoAgent::new(MpoConfig::default(), 2, 1, &mpo::device(mpo::devices::default_backend())?, 1)?;
     let config = TrainerConfig { environment_steps: 5_000, ..TrainerConfig::default() };
     let mut trainer = Trainer::new(config, agent, Mass::default(), Mass::default())?;
     println!("untrained: mean return {:.1} of 200", trainer.evaluate(10)?.mean_return);

@@ -1,7 +1,7 @@
 //! A training loop of one's own, from the parts: replay, the critic's targets, E-step and M-step.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use mpo::envs::Cartpole;
 use mpo::networks::{Optimizer, sampled_values};
 use mpo::targets::{CriticLoss, td_targets};
@@ -16,7 +16,7 @@ const BATCH: usize = 256;
 const SAMPLES: usize = 20;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let device = Device::flex();
+    let device = mpo::device(mpo::devices::default_backend())?;
     let config = MpoConfig::default();
     let mut environment = Cartpole::balance();
     let (observation_size, n) = (environment.observation_size(), environment.action_bounds().size());

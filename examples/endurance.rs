@@ -19,7 +19,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::Device;
 use clap::Parser;
 use memory::resident_mebibytes;
 use mpo::{
@@ -97,7 +96,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         checkpoint_period: env_steps.max(1),
         ..TrainerConfig::default()
     };
-    let agent = MpoAgent::new(MpoConfig::default(), OBSERVATION, ACTION, &Device::flex(), 1)?;
+    let agent = MpoAgent::new(
+        MpoConfig::default(),
+        OBSERVATION,
+        ACTION,
+        &mpo::device(mpo::devices::default_backend())?,
+        1,
+    )?;
     let period = (env_steps / 20).max(1);
     let memory = move |event: &Event, progress: &Progress<'_>| {
         if *event == Event::Step && progress.environment_steps.is_multiple_of(period) {

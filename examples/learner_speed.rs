@@ -8,6 +8,8 @@
 //! (a batch is sampled and learnt from), and of the parts, which are timed
 //! one by one in between.
 
+#[path = "common/backend.rs"]
+mod backend;
 #[path = "../benches/common/memory.rs"]
 mod memory;
 #[path = "../benches/common/replay.rs"]
@@ -18,6 +20,7 @@ mod workload;
 use std::error::Error;
 use std::time::Instant;
 
+use backend::Backend;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use clap::{Parser, ValueEnum};
@@ -51,6 +54,8 @@ struct Arguments {
     /// values the critic's targets need anyway.
     #[arg(long, value_enum, default_value_t = States::NextStates)]
     improve_at: States,
+    #[command(flatten)]
+    backend: Backend,
     /// How many steps the replay holds.
     #[arg(long, default_value_t = 100_000)]
     replay: usize,
@@ -72,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         States::States => ImproveAt::States,
         States::NextStates => ImproveAt::NextStates,
     };
-    let device = Device::flex();
+    let device = arguments.backend.device;
     let mut rng = Rng::stream(1, Stream::Replay);
     let before = resident_mebibytes();
     let replay = filled_replay(arguments.replay, &mut rng)?;
@@ -89,6 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
         let batch = agent.sample(&replay, &mut rng)?;
         agent.update(&batch)?;
+        device.sync()?;
         let update = milliseconds(start);
         let part = parts.time(&config, &batch, &mut rng, &device)?;
         if index >= WARM_UP {
@@ -160,6 +166,7 @@ impl Parts {
         let noise = TensorData::new(rng.normals(shape.iter().product()), shape);
         let policy = self.target_actor.policy(states.clone());
         let actions = policy.sample(Tensor::from_data(noise, device));
+        device.sync()?;
 
         let start = Instant::now();
         let values = sampled_values(&self.target_critic, states.clone(), actions.clone().clamp(-1.0, 1.0));
@@ -169,6 +176,7 @@ impl Parts {
         let estimates = self.critic.values(Tensor::from_inner(batch.observations.clone()), taken);
         let loss = config.critic_loss.loss(estimates, Tensor::from_inner(targets));
         self.critic = self.optimizer.step(self.critic.clone(), loss);
+        device.sync()?;
         let critic = milliseconds(start);
 
         let start = Instant::now();
@@ -177,6 +185,7 @@ impl Parts {
 
         let start = Instant::now();
         (self.actor, _) = self.m_step.improve(self.actor.clone(), states, &policy, actions, weights)?;
+        device.sync()?;
         Ok([critic, e_step, milliseconds(start)])
     }
 }

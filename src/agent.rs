@@ -2,23 +2,23 @@
 
 mod saved;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
-use crate::estep::{EStep, action_penalty};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
 use crate::networks::{
-    Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, sampled_values,
+    Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, in_precision, sampled_values,
 };
 use crate::networks::{parameter_sum, shared_device};
 use crate::policy::Policy;
+use crate::preferences::Preferences;
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
@@ -49,8 +49,7 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     target_actor: A,
     target_critic: C,
     critic_optimizer: Optimizer,
-    e_step: EStep,
-    penalty_e_step: Option<EStep>,
+    preferences: Preferences,
     m_step: MStep,
     exploration: Rng,
     action_samples: Rng,
@@ -100,15 +99,21 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         config.validate()?;
         keep_freed_blocks();
         let device = shared_device(&actor, &critic)?.inner();
+        let precision = config.target_critic_precision;
+        check(
+            "MpoConfig::target_critic_precision",
+            precision,
+            |precision| device.supports_dtype(precision.dtype()),
+            "a precision that the device computes in",
+        )?;
         Ok(Self {
             critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
-            e_step: EStep::new(config.e_step.clone())?,
-            penalty_e_step: config.action_penalty.clone().map(EStep::new).transpose()?,
+            preferences: Preferences::new(&config)?,
             m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
             behaviour: Policy::new(actor.valid()),
             average: Policy::new(actor.valid()),
             target_actor: actor.valid(),
-            target_critic: critic.valid(),
+            target_critic: in_precision(critic.valid(), precision),
             actor,
             critic,
             exploration: Rng::stream(seed, Stream::Exploration),
@@ -201,8 +206,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             batch.rows(self.actor.observation_size(), self.actor.action_size())?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
         let mut action_samples = self.action_samples.clone();
-        let mut e_step = self.e_step.clone();
-        let mut penalty_e_step = self.penalty_e_step.clone();
+        let mut preferences = self.preferences.clone();
         let mut m_step = self.m_step.clone();
         let mut critic_optimizer = self.critic_optimizer.clone();
 
@@ -217,26 +221,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
             let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
-            let (shape, device) = (values.dims(), &self.device);
-            let penalties = penalty_e_step.as_ref().map(|_| action_penalty(states.actions.clone()));
-            let mut values: Vec<f64> =
-                to_host(Tensor::cat([Some(values), penalties].into_iter().flatten().collect(), 0));
-            let penalties = values.split_off(shape.iter().product());
-            let solution = e_step.solve_on_host(values, shape, device)?;
-            let mut weights = solution.weights;
-            let mut penalty = None;
-            if let Some(e_step) = &mut penalty_e_step {
-                let solution = e_step.solve_on_host(penalties, shape, device)?;
-                // Both preferences at once, in proportion: q ∝ π exp(Q/η) exp(-cost/η').
-                weights = weights * solution.weights;
-                weights = weights.clone() / weights.sum_dim(1);
-                penalty = Some(solution.dual);
-            }
+            let (weights, found) = preferences.weigh(values, &states.actions)?;
             // M-step: fit the policy to the weighted actions, inside its trust regions.
             let (actor, SampledActions { observations, policy, actions }) =
                 (self.actor.clone(), states.clone());
             let (actor, report) = m_step.improve(actor, observations, &policy, actions, weights)?;
-            Ok((actor, solution.dual, penalty, report))
+            Ok((actor, found, report))
         };
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
@@ -249,8 +239,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             (critic_optimizer.step(self.critic.clone(), loss), critic_loss)
         };
         let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
-        let (actor, dual, penalty, report) = improved?;
-        let measures = read(
+        let (actor, found, report) = improved?;
+        let (measures, of_duals) = read(
             [
                 ("the critic's loss", Some(critic_loss.clone())),
                 ("the policy's gradient", m_step.take_squared_norms()),
@@ -259,11 +249,13 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 ("the updated critic", Some(parameter_sum(&critic))),
             ],
             Metrics::on_device(critic_loss, report, &states.policy),
+            found.on_device(),
         )?;
 
+        let duals = preferences.finish(found, &of_duals)?;
+
         self.action_samples = action_samples;
-        (self.e_step, self.penalty_e_step, self.m_step) = (e_step, penalty_e_step, m_step);
-        self.critic_optimizer = critic_optimizer;
+        (self.preferences, self.m_step, self.critic_optimizer) = (preferences, m_step, critic_optimizer);
         (self.actor, self.critic) = (actor, critic);
         let latest = self.actor.valid();
         self.average = Policy::new(follow(self.average.actor().clone(), &latest, self.config.average_rate));
@@ -273,9 +265,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.updates += 1;
         if self.updates.is_multiple_of(self.config.target_period) {
             self.target_actor = self.behaviour.actor().clone();
-            self.target_critic = self.critic.valid();
+            self.target_critic = in_precision(self.critic.valid(), self.config.target_critic_precision);
         }
-        Ok(Metrics::new(measures, &dual, self.config.e_step.epsilon, penalty.as_ref()))
+        Ok(Metrics::new(measures, &duals, self.config.e_step.epsilon))
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
@@ -297,8 +289,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 let actions = actions.clone().unsqueeze_dim::<3>(1);
                 let log_probabilities =
                     self.target_actor.policy(observations.clone()).log_probability(actions.clone());
-                let values =
-                    sampled_values(&self.target_critic, observations.clone(), actions.clamp(-1.0, 1.0));
+                let values = self.target_values(observations.clone(), actions);
                 let lambda = match self.config.evaluation {
                     PolicyEvaluation::Retrace { lambda, .. } => lambda,
                     PolicyEvaluation::NStep { .. } => 1.0,
@@ -328,10 +319,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         SampledActions { observations, policy, actions }
     }
 
-    /// Q'(s, a) of sampled actions under the target critic, `[rows, samples]`.
+    /// Q'(s, a) of sampled actions, `[rows, samples]`.
     fn sampled_values(&self, states: &SampledActions) -> Tensor<2> {
-        let actions = states.actions.clone().clamp(-1.0, 1.0);
-        sampled_values(&self.target_critic, states.observations.clone(), actions)
+        self.target_values(states.observations.clone(), states.actions.clone())
+    }
+
+    /// Q'(s, a) of `actions` `[rows, samples, action]` under the target critic, `[rows, samples]`.
+    fn target_values(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        let dtype = self.config.target_critic_precision.dtype();
+        let actions = actions.clamp(-1.0, 1.0).cast(dtype);
+        sampled_values(&self.target_critic, observations.cast(dtype), actions).cast(FloatDType::F32)
     }
 }
 
@@ -345,18 +342,21 @@ fn both<A: Send, B: Send>(
     if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
 }
 
-/// Reads numbers of the device, `[1]` each, all at once: those `guarded`, which have to be finite, and those `measured`.
+/// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`, `[1]` each,
+/// then any `others`.
 fn read<const M: usize>(
     guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
     measured: [Tensor<1>; M],
-) -> Result<[f32; M]> {
+    others: Vec<Tensor<1>>,
+) -> Result<([f32; M], Vec<f32>)> {
     let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
     let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
-    numbers.extend(measured);
+    numbers.extend(measured.into_iter().chain(others));
     let numbers = to_host(Tensor::cat(numbers, 0));
     let (guarded, measured) = numbers.split_at(places.len());
     places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
-    Ok(std::array::from_fn(|index| measured[index]))
+    let (measured, others) = measured.split_at(M);
+    Ok((std::array::from_fn(|index| measured[index]), others.to_vec()))
 }
 
 /// States with actions of the target policy.

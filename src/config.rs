@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, check, check_count};
 use crate::estep::EStepConfig;
 use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
-use crate::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig};
+use crate::networks::{
+    Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision,
+};
 use crate::targets::CriticLoss;
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
@@ -33,6 +35,11 @@ pub struct MpoConfig {
     /// The number of states in a batch. Accepted: at least 1. With Retrace, sequences are drawn until they hold that
     /// many.
     pub batch_size: usize,
+    /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an update's
+    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them; on a CPU they are
+    /// slower.
+    #[serde(default)]
+    pub target_critic_precision: Precision,
     /// At which states of a batch the policy is improved.
     pub improve_at: ImproveAt,
     /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small values
@@ -100,6 +107,7 @@ impl Default for MpoConfig {
             },
             sampled_actions: 20,
             batch_size: 256,
+            target_critic_precision: Precision::Single,
             improve_at: ImproveAt::NextStates,
             target_period: 100,
             average_rate: 0.002,
@@ -145,6 +153,7 @@ impl MpoConfig {
             },
             sampled_actions: 64,
             batch_size: 256,
+            target_critic_precision: Precision::Single,
             improve_at: ImproveAt::States,
             target_period: 1000,
             average_rate: 1.0,

@@ -1,10 +1,10 @@
 //! The E-step: action values to weights.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::dual::{Dual, DualForm, DualSolution};
-use crate::error::{Result, check, check_shape};
+use crate::dual::{DeviceSolution, Dual, DualForm, DualSolution, solve_on_device};
+use crate::error::{Result, check, check_finite, check_shape};
 use crate::host::{tensor, to_host};
 
 /// Settings of the [`EStep`].
@@ -40,6 +40,12 @@ pub enum TemperatureSolver {
     /// Minimises the batch's dual to a relative gap of 1e-6 or better.
     #[default]
     Exact,
+    /// The same in a fixed number of steps in single precision where the values are, for a GPU: the update then waits for
+    /// the host once less. The weights keep to ε however few the steps.
+    OnDevice {
+        /// Newton steps. Accepted: at least 1. From the last batch's temperature 8 are plenty.
+        steps: usize,
+    },
     /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv 2006.00979),
     /// for comparison.
     GradientStep {
@@ -54,7 +60,7 @@ pub enum TemperatureSolver {
 /// value as far as ε allows.
 ///
 /// ```
-/// use burn::tensor::{Device, Tensor};
+/// use burn::tensor::Tensor;
 /// use mpo::{EStep, EStepConfig};
 ///
 /// # fn main() -> mpo::Result<()> {
@@ -112,6 +118,15 @@ impl EStep {
             )?;
             descent = Descent::from_temperature(initial_temperature);
         }
+        if let TemperatureSolver::OnDevice { steps } = config.solver {
+            check("OnDevice::steps", steps, |&steps| steps > 0, "at least 1")?;
+            check(
+                "EStepConfig::form",
+                config.form,
+                |&form| form == DualForm::Stable,
+                "Stable, with OnDevice",
+            )?;
+        }
         Ok(Self { config, last: None, descent })
     }
 
@@ -127,30 +142,72 @@ impl EStep {
     pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
         let [states, samples] = values.dims();
         check_shape("action values", &[states, samples], &[states, samples])?;
-        let device = values.device();
-        self.solve_on_host(to_host(values), [states, samples], &device)
+        let (weights, found) = self.begin(values, None)?;
+        let numbers = match &found {
+            Found::OnHost(_) => vec![],
+            Found::OnDevice(numbers) => to_host(numbers.clone()),
+        };
+        Ok(EStepSolution { weights, dual: self.finish(found, &numbers)? })
     }
 
-    /// The same for values that are on the host already, `[batch, samples]`; the weights are put on `device`.
-    pub(crate) fn solve_on_host(
+    /// Whether the dual is solved on the device.
+    pub(crate) fn is_on_device(&self) -> bool {
+        matches!(self.config.solver, TemperatureSolver::OnDevice { .. })
+    }
+
+    /// The weights of `values`, and the solution as far as it is known by then. `on_host` are the same values where they
+    /// were read already.
+    pub(crate) fn begin(
         &mut self,
-        values: Vec<f64>,
-        shape: [usize; 2],
-        device: &Device,
-    ) -> Result<EStepSolution> {
-        let dual = Dual::new(values, shape[1], self.config.epsilon)?.with_form(self.config.form);
+        values: Tensor<2>,
+        on_host: Option<Vec<f64>>,
+    ) -> Result<(Tensor<2>, Found)> {
+        let (shape, device) = (values.dims(), values.device());
+        let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
+        if let TemperatureSolver::OnDevice { steps } = self.config.solver {
+            let solution = solve_on_device(values, epsilon, minimum_temperature, self.last, steps);
+            return Ok((solution.weights, Found::OnDevice(solution.numbers)));
+        }
+        let values = on_host.unwrap_or_else(|| to_host(values));
+        let dual = Dual::new(values, shape[1], epsilon)?.with_form(form);
         let solution = match self.config.solver {
-            TemperatureSolver::Exact => dual.solve(self.config.minimum_temperature, self.last)?,
             TemperatureSolver::GradientStep { learning_rate, .. } => {
-                self.descent.step(&dual, learning_rate, self.config.epsilon)
+                self.descent.step(&dual, learning_rate, epsilon)
             }
+            _ => dual.solve(minimum_temperature, self.last)?,
         };
         if solution.interior {
             self.last = Some(solution.temperature);
         }
         let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
-        Ok(EStepSolution { weights: tensor(weights, shape, device), dual: solution })
+        Ok((tensor(weights, shape, &device), Found::OnHost(solution)))
     }
+
+    /// The solution that was found, of which these `numbers` were [`Found::OnDevice`].
+    pub(crate) fn finish(&mut self, found: Found, numbers: &[f32]) -> Result<DualSolution> {
+        if let Found::OnHost(solution) = found {
+            return Ok(solution);
+        }
+        check_finite("values", numbers)?;
+        let solution = DeviceSolution::on_host(numbers, self.config.epsilon);
+        if solution.interior {
+            self.last = Some(solution.temperature);
+        }
+        Ok(solution)
+    }
+}
+
+/// The solution of a dual, or where its numbers are.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    OnHost(DualSolution),
+    /// `[4]`, see [`DeviceSolution`].
+    OnDevice(Tensor<1>),
+}
+
+impl Found {
+    /// How many numbers a solution on the device has.
+    pub(crate) const NUMBERS: usize = 4;
 }
 
 /// How far each sampled action lies outside [-1, 1], as a cost to be kept low beside the critic's values (MO-MPO,

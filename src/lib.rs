@@ -22,6 +22,7 @@ mod mstep;
 pub mod networks;
 pub mod observers;
 mod policy;
+mod preferences;
 mod replay;
 mod rng;
 pub mod targets;

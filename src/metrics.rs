@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::dual::DualSolution;
 use crate::gaussian::Gaussian;
 use crate::mstep::MStepReport;
+use crate::preferences::Preferences;
 
 /// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1 is on the
 /// boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
@@ -83,12 +84,8 @@ impl Metrics {
     }
 
     /// From what was measured on the device and on the host. `epsilon` is the E-step's.
-    pub(crate) fn new(
-        on_device: [f32; 6],
-        dual: &DualSolution,
-        epsilon: f64,
-        penalty: Option<&DualSolution>,
-    ) -> Self {
+    pub(crate) fn new(on_device: [f32; 6], duals: &Preferences<DualSolution>, epsilon: f64) -> Self {
+        let dual = &duals.values;
         let [critic_loss, kl_mean, kl_covariance, multiplier_mean, multiplier_covariance, standard_deviation] =
             on_device.map(f64::from);
         Self {
@@ -98,7 +95,7 @@ impl Metrics {
             kl: dual.kl / epsilon,
             gap: dual.gap,
             interior: f64::from(u8::from(dual.interior)),
-            penalty_temperature: penalty.map_or(0.0, |penalty| penalty.temperature),
+            penalty_temperature: duals.penalty.map_or(0.0, |penalty| penalty.temperature),
             kl_mean,
             kl_covariance,
             multiplier_mean,

@@ -4,16 +4,20 @@
 mod common {
     pub mod agents;
     pub mod networks;
+    pub mod presets;
+    pub mod replays;
     pub mod tensors;
     pub mod training;
 }
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::agents::{agent, small};
+use common::agents::agent;
 use common::networks::{LinearActor, Parabola};
+use common::presets::small;
+use common::replays::{random_replay, rng};
 use common::tensors::numbers;
-use common::training::{quick, random_replay, rng, train};
+use common::training::{quick, train};
 use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
 use mpo::targets::CriticLoss;
 use mpo::{

@@ -6,7 +6,9 @@ mod common {
     pub mod batches;
     pub mod faulty;
     pub mod networks;
+    pub mod presets;
     pub mod refusals;
+    pub mod replays;
     pub mod settings;
     pub mod tensors;
     pub mod training;
@@ -14,14 +16,16 @@ mod common {
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use common::agents::{agent, small};
+use common::agents::agent;
 use common::batches::{WRONG_SEQUENCES, WRONG_TRANSITIONS, sequences, spoilt, transitions, zeros};
 use common::faulty::Faulty;
 use common::networks::{LinearActor, Parabola};
+use common::presets::small;
 use common::refusals::refused;
+use common::replays::{random_replay, rng};
 use common::settings::{COUNTS, NUMBERS, OF_TRAINERS};
 use common::tensors::numbers;
-use common::training::{quick, random_replay, rng, train};
+use common::training::{quick, train};
 use mpo::networks::Covariance;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{

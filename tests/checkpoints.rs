@@ -2,6 +2,7 @@
 
 mod common {
     pub mod agents;
+    pub mod presets;
 }
 
 use std::fs::{self, File};
@@ -12,7 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use common::agents::{agent, small};
+use common::agents::agent;
+use common::presets::small;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{

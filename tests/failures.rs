@@ -3,6 +3,7 @@
 mod common {
     pub mod agents;
     pub mod environments;
+    pub mod presets;
     pub mod tensors;
     pub mod trainers;
 }
@@ -13,8 +14,9 @@ use std::rc::Rc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
-use common::agents::{agent, small};
+use common::agents::agent;
 use common::environments::{Recorder, STEPS};
+use common::presets::small;
 use common::tensors::numbers;
 use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::{

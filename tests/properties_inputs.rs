@@ -2,13 +2,15 @@
 
 mod common {
     pub mod agents;
+    pub mod presets;
 }
 mod support {
     pub mod random;
 }
 
 use burn::tensor::{Device, Tensor, TensorData};
-use common::agents::{agent, small};
+use common::agents::agent;
+use common::presets::small;
 use mpo::{Batch, Error, MpoAgent, MpoConfig, PolicyEvaluation, Rng, Sequences, Stream, Transitions};
 use mpo::{Experience, ReplayBuffer};
 use proptest::collection::vec;

@@ -3,6 +3,7 @@
 mod common {
     pub mod agents;
     pub mod environments;
+    pub mod presets;
     pub mod tensors;
     pub mod trainers;
     pub mod xml;
@@ -11,8 +12,9 @@ mod common {
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use common::agents::{agent, small};
+use common::agents::agent;
 use common::environments::{Call, Hot, Log, Recorder, STEPS};
+use common::presets::small;
 use common::tensors::numbers;
 use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use common::xml;

@@ -9,6 +9,8 @@ pub enum Workload {
     W1,
     /// A modern learner: 20 sampled actions, diagonal covariance, a constraint for each dimension, one turn.
     W2,
+    /// W2 at the size of a GPU: 4096 states, 64 sampled actions, networks of 1024-1024.
+    Large,
     /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
     Default,
 }
@@ -19,9 +21,14 @@ impl Workload {
         let mut modern = MpoConfig::default();
         match self {
             Self::W1 => paper,
-            Self::W2 => {
+            Self::W2 | Self::Large => {
                 modern.critic.layer_norm = false;
                 modern.actor.network.layer_norm = false;
+                if let Self::Large = self {
+                    modern.critic.hidden = vec![1024, 1024];
+                    modern.actor.network.hidden = vec![1024, 1024];
+                    (modern.batch_size, modern.sampled_actions) = (4096, 64);
+                }
                 MpoConfig { action_penalty: None, average_rate: 1.0, evaluation: paper.evaluation, ..modern }
             }
             Self::Default => modern,

@@ -1,5 +1,7 @@
 //! What the training examples share: their arguments, a run, what it writes.
 
+mod backend;
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::Device;
+use backend::Backend;
 use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
@@ -31,8 +33,8 @@ pub struct Arguments {
     /// more make it learn in fewer steps.
     #[arg(long)]
     pub updates_per_step: Option<f64>,
-    /// What computes: one of the backends compiled in.
-    #[arg(long, value_enum, default_value_t = Backend::ALL[0])]
+    /// What computes.
+    #[command(flatten)]
     pub backend: Backend,
     /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, in place of those of an
     /// earlier run [default: runs/ and the task's name].
@@ -85,7 +87,7 @@ pub fn train<E: Environment + Clone>(
     let folder = arguments.folder(task)?;
     let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
     let config = arguments.preset.config();
-    let agent = MpoAgent::new(config, observation, action, &arguments.backend.device(), arguments.seed)?;
+    let agent = MpoAgent::new(config, observation, action, &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let settings = TrainerConfig {
         environment_steps,
@@ -168,51 +170,5 @@ impl Preset {
             config.e_step.form = DualForm::Unstable;
         }
         config
-    }
-}
-
-/// The backends compiled in.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Backend {
-    #[cfg(feature = "flex")]
-    Flex,
-    #[cfg(feature = "ndarray")]
-    Ndarray,
-    #[cfg(feature = "wgpu")]
-    Wgpu,
-    #[cfg(feature = "vulkan")]
-    Vulkan,
-    #[cfg(feature = "cuda")]
-    Cuda,
-}
-
-impl Backend {
-    pub const ALL: &[Self] = &[
-        #[cfg(feature = "flex")]
-        Self::Flex,
-        #[cfg(feature = "ndarray")]
-        Self::Ndarray,
-        #[cfg(feature = "wgpu")]
-        Self::Wgpu,
-        #[cfg(feature = "vulkan")]
-        Self::Vulkan,
-        #[cfg(feature = "cuda")]
-        Self::Cuda,
-    ];
-
-    pub fn device(self) -> Device {
-        match self {
-            #[cfg(feature = "flex")]
-            Self::Flex => Device::flex(),
-            #[cfg(feature = "ndarray")]
-            #[expect(deprecated, reason = "Burn prefers flex; supported here while Burn has it")]
-            Self::Ndarray => Device::ndarray(),
-            #[cfg(feature = "wgpu")]
-            Self::Wgpu => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-            #[cfg(feature = "vulkan")]
-            Self::Vulkan => Device::vulkan(burn::tensor::DeviceKind::DefaultDevice),
-            #[cfg(feature = "cuda")]
-            Self::Cuda => Device::cuda(0),
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::estep::EStep;
 use crate::file::{self, Input, Kind, Refusal, check_same};
 use crate::networks::{Actor, Critic, parameters, with_parameters};
 use crate::policy::Policy;
+use crate::preferences::Preferences;
 use crate::rng::Rng;
 
 const FILE: Kind = Kind {
@@ -58,8 +59,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             parameters: [actor.len(), critic.len()],
             updates: self.updates,
             optimizer_steps: [critic_steps, policy_steps],
-            e_step: self.e_step.clone(),
-            penalty_e_step: self.penalty_e_step.clone(),
+            e_step: self.preferences.values.clone(),
+            penalty_e_step: self.preferences.penalty.clone(),
             exploration: self.exploration.clone(),
             action_samples: self.action_samples.clone(),
         };
@@ -134,8 +135,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 &critic_averages,
                 device,
             ),
-            e_step: header.e_step,
-            penalty_e_step: header.penalty_e_step,
+            preferences: Preferences { values: header.e_step, penalty: header.penalty_e_step },
             m_step: self.m_step.clone().with_state(
                 multipliers,
                 policy_optimizer.with_history(policy_steps, &policy_averages, device),

@@ -7,6 +7,7 @@ mod critic;
 mod layers;
 mod optimizer;
 mod parameters;
+mod precision;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
 pub use average::follow;
@@ -15,3 +16,4 @@ pub use critic::{Critic, QNetwork, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub(crate) use parameters::{parameters, with_parameters};
+pub use precision::{Precision, in_precision};

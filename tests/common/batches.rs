@@ -3,8 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::{Batch, Sequences, Transitions};
 
+use super::replays::{random_replay, rng};
 use super::tensors::numbers;
-use super::training::{random_replay, rng};
 
 pub fn transitions() -> Transitions {
     let replay = random_replay(10, 10, 3, 2);

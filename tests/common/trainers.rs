@@ -10,8 +10,9 @@ use mpo::{
     Transitions,
 };
 
-use super::agents::{agent, small};
+use super::agents::agent;
 use super::environments::Recorder;
+use super::presets::small;
 
 pub fn short(environment_steps: u64) -> TrainerConfig {
     TrainerConfig {
