@@ -145,7 +145,7 @@ impl EStep {
         let (weights, found) = self.begin(values, None)?;
         let numbers = match &found {
             Found::OnHost(_) => vec![],
-            Found::OnDevice(numbers) => to_host(numbers.clone()),
+            Found::OnDevice(numbers) => to_host(Tensor::clone(numbers)),
         };
         Ok(EStepSolution { weights, dual: self.finish(found, &numbers)? })
     }
@@ -166,7 +166,7 @@ impl EStep {
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
         if let TemperatureSolver::OnDevice { steps } = self.config.solver {
             let solution = solve_on_device(values, epsilon, minimum_temperature, self.last, steps);
-            return Ok((solution.weights, Found::OnDevice(solution.numbers)));
+            return Ok((solution.weights, Found::OnDevice(Box::new(solution.numbers))));
         }
         let values = on_host.unwrap_or_else(|| to_host(values));
         let dual = Dual::new(values, shape[1], epsilon)?.with_form(form);
@@ -202,7 +202,7 @@ impl EStep {
 pub(crate) enum Found {
     OnHost(DualSolution),
     /// `[4]`, see [`DeviceSolution`].
-    OnDevice(Tensor<1>),
+    OnDevice(Box<Tensor<1>>),
 }
 
 impl Found {

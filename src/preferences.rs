@@ -72,7 +72,7 @@ impl Preferences<Found> {
         let found = [Some(&self.values), self.penalty.as_ref()];
         let numbers = found.into_iter().flatten().map(|found| match found {
             Found::OnHost(_) => None,
-            Found::OnDevice(numbers) => Some(numbers.clone()),
+            Found::OnDevice(numbers) => Some(Tensor::clone(numbers)),
         });
         numbers.flatten().collect()
     }
