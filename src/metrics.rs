@@ -75,11 +75,11 @@ impl Metrics {
     pub(crate) fn on_device(critic_loss: Tensor<1>, report: MStepReport, old: &Gaussian) -> [Tensor<1>; 6] {
         [
             critic_loss,
-            report.kl_mean.mean(),
-            report.kl_covariance.mean(),
-            report.multiplier_mean.mean(),
-            report.multiplier_covariance.mean(),
-            old.scale.diagonal().mean(),
+            report.kl_mean.mean_dim(0),
+            report.kl_covariance.mean_dim(0),
+            report.multiplier_mean.mean_dim(0),
+            report.multiplier_covariance.mean_dim(0),
+            old.scale.diagonal().flatten::<1>(0, 1).mean_dim(0),
         ]
     }
 

@@ -85,11 +85,11 @@ impl CriticLoss {
     pub fn loss(self, values: Tensor<1>, targets: Tensor<1>) -> Tensor<1> {
         let error = values - targets;
         match self {
-            Self::Squared => error.square().mean() * 0.5,
+            Self::Squared => error.square().mean_dim(0) * 0.5,
             Self::Huber => {
                 let near = error.clone().clamp(-1.0, 1.0);
                 // ½ near² + |near| (|e| - |near|) is both branches at once.
-                (near.clone().square() * 0.5 + near.clone() * (error - near)).mean()
+                (near.clone().square() * 0.5 + near.clone() * (error - near)).mean_dim(0)
             }
         }
     }

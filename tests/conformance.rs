@@ -138,9 +138,7 @@ fn common_parameters<M: Module>(module: &M) -> Vec<f32> {
 #[test]
 fn m_step() {
     for (name, config) in presets() {
-        // Adam's first steps are as large for small gradients as for large ones: where one is nothing but rounding,
-        // so is its sign.
-        conforms(&format!("{name}, M-step"), 2e-2, |device| {
+        conforms(&format!("{name}, M-step"), 1e-4, |device| {
             let agent = agent(&config, device);
             let observations = random(2, [STATES, OBSERVATION], device);
             let old = agent.actor().valid().policy(observations.clone());
@@ -208,7 +206,7 @@ fn fifty_updates() {
             if let Some(penalty) = &mut config.action_penalty {
                 penalty.solver = solver;
             }
-            conforms(&format!("{name}, 50 updates, {solver:?}"), 1e-2, |device| {
+            conforms(&format!("{name}, 50 updates, {solver:?}"), 1e-3, |device| {
                 let (metrics, actions) = updates(&config, device);
                 let measures = [metrics.critic_loss, metrics.temperature, metrics.kl_mean];
                 let mut all = vec![actions];

@@ -53,7 +53,8 @@ impl Optimizer {
             return module;
         }
         let Some(mut gradient) = flat_gradient(&module, loss.backward()) else { return module };
-        let squared_norm = gradient.clone().square().sum();
+        // Over a dimension: GPUs add up whole tensors in any order, and runs would not be repeatable.
+        let squared_norm = gradient.clone().square().sum_dim(0);
         if let Some(max_norm) = self.config.gradient_norm {
             // Without reading the norm back from the device.
             gradient = gradient * ((squared_norm.clone().sqrt() + 1e-6).recip() * max_norm).clamp_max(1.0);
