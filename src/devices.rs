@@ -56,9 +56,12 @@ pub fn device(name: &str) -> Result<Device> {
             }
         }));
     };
-    let count = devices.len();
+    let count = match devices.len() {
+        1 => "1 device".into(),
+        count => format!("{count} devices"),
+    };
     let device = devices.into_iter().nth(index);
-    device.ok_or_else(|| refuse(format!("this machine has {count} devices for it, counted from 0")))
+    device.ok_or_else(|| refuse(format!("this machine has {count} for it, counted from 0")))
 }
 
 /// The devices of a backend on this machine; none where it is not compiled in.
