@@ -18,6 +18,7 @@ use mpo::{
     Actor, EStep, Experience, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng,
     Stream,
 };
+use rayon::prelude::*;
 use replay::{ACTION, OBSERVATION, filled_replay};
 use workload::Workload;
 
@@ -67,6 +68,30 @@ fn e_step(criterion: &mut Criterion) {
             bencher.iter(|| e_step.solve(values.clone()).expect("the values are finite"));
         });
     }
+}
+
+/// The evaluation of a critic of 23-256-256-1 at 256 states with 64 actions each, and the matrix product in it: as one, and
+/// in pieces that stay in the cache.
+fn forward(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("16384 rows");
+    let config = Workload::W1.config();
+    let Sampled { observations, actions, .. } = Sampled::new(&config).expect("the settings are valid");
+    let agent = MpoAgent::new(config, OBSERVATION, ACTION, &Device::flex(), 1);
+    let critic = agent.expect("the settings are valid").critic().valid();
+    group.bench_function("critic, 23-256-256-1", |bencher| {
+        bencher.iter(|| sampled_values(&critic, observations.clone(), actions.clone()));
+    });
+    let mut rng = Rng::stream(4, Stream::Weights);
+    let [rows, weights] = [16_384, 256].map(|rows| normals(&mut rng, [rows, 256]));
+    group.bench_function("product with 256x256", |bencher| {
+        bencher.iter(|| rows.clone().matmul(weights.clone()));
+    });
+    let pieces = rows.split(512, 0);
+    group.bench_function("product with 256x256, in pieces", |bencher| {
+        bencher.iter(|| {
+            pieces.par_iter().for_each(|piece| drop(piece.clone().matmul(weights.clone())));
+        });
+    });
 }
 
 fn m_step(criterion: &mut Criterion) {
@@ -149,5 +174,5 @@ fn replay_buffer(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, e_step, m_step, update, act, replay_buffer);
+criterion_group!(benches, forward, e_step, m_step, update, act, replay_buffer);
 criterion_main!(benches);

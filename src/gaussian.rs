@@ -180,6 +180,16 @@ impl Gaussian {
         }
     }
 
+    /// The policies of `count` states from `start` on.
+    pub(crate) fn narrow(&self, start: usize, count: usize) -> Self {
+        let scale = self.scale.clone();
+        Self {
+            mean: self.mean.clone().narrow(0, start, count),
+            scale: scale
+                .map(|tensor| tensor.narrow(0, start, count), |tensor| tensor.narrow(0, start, count)),
+        }
+    }
+
     /// The same policy without its history of gradients, on the device beneath.
     pub fn inner(self) -> Self {
         Self { mean: self.mean.inner(), scale: self.scale.map(Tensor::inner, Tensor::inner) }

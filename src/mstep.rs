@@ -3,13 +3,20 @@
 //! Shapes: B states in the batch, M sampled actions, n components of an action; k multipliers a constraint: 1, or n
 //! with one constraint for each dimension.
 
+mod gradient;
+
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::is_cpu;
 use crate::error::{Error, Result, check, check_count, check_shape, check_size};
-use crate::gaussian::{DecoupledKl, Gaussian, Scale, diagonal_matrix};
+use crate::gaussian::{DecoupledKl, Gaussian, Scale};
 use crate::host::{tensor, to_host};
-use crate::networks::{Actor, Optimizer, OptimizerConfig};
+use crate::networks::{Actor, Optimizer, OptimizerConfig, flat_gradient, with_own_gradients};
+
+use gradient::surrogate;
+pub use gradient::{PolicyGradient, Scatter, Statistics, policy_gradient};
 
 /// Settings of the [`MStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,107 +57,6 @@ pub struct MultiplierConfig {
     pub learning_rate_mean: f64,
     /// The step of the covariance's multipliers for C = 2 ε. Accepted: above 0.
     pub learning_rate_covariance: f64,
-}
-
-/// What the weighted samples of a batch say of the policy: all that the Gaussian likelihood depends on, so that the
-/// cost of the M-step's iterations does not grow with M.
-#[derive(Debug, Clone)]
-pub struct Statistics {
-    /// W = Σ_j w_j, `[batch, 1]`.
-    pub total: Tensor<2>,
-    /// m = Σ_j w_j a_j / W, `[batch, action]`.
-    pub mean: Tensor<2>,
-    /// S = Σ_j w_j (a_j - μ_k)(a_j - μ_k)ᵀ / W around the target policy's mean: the whole matrix
-    /// `[batch, action, action]` for a full covariance, its diagonal `[batch, action]` for a diagonal one.
-    pub scatter: Scatter,
-}
-
-/// The scatter of the weighted samples around the target policy's mean.
-#[derive(Debug, Clone)]
-pub enum Scatter {
-    /// The diagonal, `[batch, action]`.
-    Diagonal(Tensor<2>),
-    /// The whole matrix, `[batch, action, action]`.
-    Full(Tensor<3>),
-}
-
-impl Statistics {
-    /// The statistics of `actions` `[batch, samples, action]` with `weights` `[batch, samples]` sampled from `old`.
-    pub fn new(old: &Gaussian, actions: Tensor<3>, weights: Tensor<2>) -> Self {
-        let total = weights.clone().sum_dim(1);
-        // A state without weight has no mean; with W = 0 it does not count either.
-        let share: Tensor<3> = (weights / total.clone().clamp_min(f32::MIN_POSITIVE)).unsqueeze_dim(2);
-        let centred = actions - old.mean.clone().unsqueeze_dim(1);
-        let weighted = centred.clone() * share;
-        let mean = old.mean.clone() + weighted.clone().sum_dim(1).squeeze_dim::<2>(1);
-        let scatter = match old.scale {
-            Scale::Diagonal(_) => Scatter::Diagonal((weighted * centred).sum_dim(1).squeeze_dim(1)),
-            Scale::Cholesky(_) => Scatter::Full(weighted.transpose().matmul(centred)),
-        };
-        Self { total, mean, scatter }
-    }
-}
-
-/// The gradient of the Lagrangian, averaged over the batch, with respect to what the policy's network gives out.
-#[derive(Debug, Clone)]
-pub struct PolicyGradient {
-    /// With respect to μ, `[batch, action]`.
-    pub mean: Tensor<2>,
-    /// With respect to the standard deviations or the entries of L (zero above the diagonal).
-    pub scale: Scale,
-}
-
-/// The gradient, in closed form, of the Lagrangian that the M-step minimises (replication paper, eq. 13, with the
-/// likelihood decoupled as in arXiv 1812.02256):
-///
-/// ```text
-/// mean_s [ -Σ_j w_j (log N(a_j; μ, Σ_k) + log N(a_j; μ_k, Σ)) ] + α_μ C_μ + α_Σ C_Σ
-/// ```
-///
-/// The sampled likelihood enters through its [`Statistics`] alone:
-///
-/// ```text
-/// ∂/∂μ = W Σ_k⁻¹ (μ - m) + α_μ Σ_k⁻¹ (μ - μ_k)
-/// ∂/∂L = tril( L⁻ᵀ [ (W + α_Σ) 1 - L⁻¹ (W S + α_Σ Σ_k) L⁻ᵀ ] )
-/// ```
-///
-/// The multipliers are `[k]`. Works on the inner device, so that autodiff starts at the network's outputs.
-pub fn policy_gradient(
-    policy: &Gaussian,
-    old: &Gaussian,
-    statistics: &Statistics,
-    multiplier_mean: &Tensor<1>,
-    multiplier_covariance: &Tensor<1>,
-) -> PolicyGradient {
-    let batch = policy.states() as f64;
-    let total = &statistics.total;
-    let pull = (policy.mean.clone() - statistics.mean.clone()) * total.clone()
-        + (policy.mean.clone() - old.mean.clone()) * multiplier_mean.clone().unsqueeze();
-    let mean = old.scale.precision_times(pull) / batch;
-    let alpha: Tensor<2> = multiplier_covariance.clone().unsqueeze();
-    let count = total.clone() + alpha.clone();
-    let scale = match (&policy.scale, &old.scale, &statistics.scatter) {
-        (Scale::Diagonal(deviation), Scale::Diagonal(old), Scatter::Diagonal(scatter)) => {
-            let scatter = scatter.clone() * total.clone() + old.clone().square() * alpha;
-            let inverse = deviation.clone().recip();
-            Scale::Diagonal((count - scatter * inverse.clone().square()) * inverse / batch)
-        }
-        (new, old, scatter) => {
-            let total: Tensor<3> = total.clone().unsqueeze_dim(2);
-            let scatter = match scatter {
-                Scatter::Full(scatter) => scatter.clone(),
-                Scatter::Diagonal(scatter) => diagonal_matrix(scatter.clone()),
-            };
-            let target = scatter * total + old.covariance() * alpha.unsqueeze_dim::<3>(2);
-            let inverse = new.inverse_factor();
-            let [_, n, _] = inverse.dims();
-            let identity = Tensor::<2>::eye(n, &inverse.device()).cast(inverse.dtype()).unsqueeze::<3>();
-            let ratio = inverse.clone().matmul(target).matmul(inverse.clone().transpose());
-            let gradient = inverse.transpose().matmul(identity * count.unsqueeze_dim::<3>(2) - ratio);
-            Scale::Cholesky(gradient.tril(0) / batch)
-        }
-    };
-    PolicyGradient { mean, scale }
 }
 
 /// The M-step (replication paper, 2.3 and 3.2.4): multipliers and policy in turns.
@@ -234,21 +140,69 @@ impl MStep {
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
         self.check_shapes(&actor, &observations, old, &actions, &weights)?;
-        let statistics = Statistics::new(old, actions, weights);
-        let observations = Tensor::from_inner(observations);
-        let mut iteration = 0;
+        let pieces = self.pieces(&observations, old, &actions, &weights);
+        let mut turn = 0;
         loop {
-            let policy = actor.policy(observations.clone());
-            let inner = policy.clone().inner();
-            let report = self.update_multipliers(&inner, old);
-            let gradient =
-                policy_gradient(&inner, old, &statistics, &self.multiplier_mean, &self.multiplier_covariance);
-            actor = self.optimizer.step(actor, surrogate(policy, gradient));
-            iteration += 1;
-            if iteration == self.config.iterations {
+            let policies = on_each(pieces.iter().collect(), |piece: &Piece| {
+                let actor = with_own_gradients(&actor);
+                let policy = actor.policy(piece.observations.clone());
+                let inner = policy.clone().inner();
+                let kl = self.relative_kl(&inner, &piece.old).map(|kl| kl * piece.share);
+                (actor, policy, inner, kl)
+            });
+            let zero = self.multiplier_mean.zeros_like();
+            let [kl_mean, kl_covariance] = [0, 1]
+                .map(|which| policies.iter().fold(zero.clone(), |sum, (.., kl)| sum + kl[which].clone()));
+            let report = self.update_multipliers(kl_mean, kl_covariance);
+            let turns = pieces.iter().zip(policies).collect();
+            let gradients = on_each(turns, |(piece, (actor, policy, inner, _))| {
+                let Piece { old, statistics, share, .. } = piece;
+                let of_outputs = policy_gradient(
+                    &inner,
+                    old,
+                    statistics,
+                    &report.multiplier_mean,
+                    &report.multiplier_covariance,
+                );
+                flat_gradient(&actor, surrogate(policy, of_outputs, *share))
+            });
+            // None where the actor has nothing to train.
+            if let Some(gradient) = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient) {
+                actor = self.optimizer.descend(actor, gradient);
+            }
+            turn += 1;
+            if turn == self.config.iterations {
                 return Ok((actor, report));
             }
         }
+    }
+
+    /// The batch in pieces, whose policies and gradients are computed side by side.
+    ///
+    /// Where there is one turn only, it is as short as the critic's step beside it: more turns are worth it, on a CPU.
+    fn pieces(
+        &self,
+        observations: &Tensor<2>,
+        old: &Gaussian,
+        actions: &Tensor<3>,
+        weights: &Tensor<2>,
+    ) -> Vec<Piece> {
+        let states = old.states();
+        let rows =
+            if self.config.iterations > 1 && is_cpu(&weights.device()) { ROWS_A_PIECE } else { states };
+        let starts: Vec<usize> = (0..states).step_by(rows).collect();
+        on_each(starts, |start| {
+            let count = rows.min(states - start);
+            let old = old.narrow(start, count);
+            let (actions, weights) =
+                (actions.clone().narrow(0, start, count), weights.clone().narrow(0, start, count));
+            Piece {
+                observations: Tensor::from_inner(observations.clone().narrow(0, start, count)),
+                statistics: Statistics::new(&old, actions, weights),
+                old,
+                share: count as f64 / states as f64,
+            }
+        })
     }
 
     /// The multipliers of mean and covariance, one constraint after the other.
@@ -276,15 +230,18 @@ impl MStep {
         self.optimizer.take_squared_norms()
     }
 
-    /// One projected step on the multipliers for `policy`, on the inner device.
-    fn update_multipliers(&mut self, policy: &Gaussian, old: &Gaussian) -> MStepReport {
+    /// C_μ / ε_μ and C_Σ / ε_Σ, means over the states, `[k]`.
+    fn relative_kl(&self, policy: &Gaussian, old: &Gaussian) -> [Tensor<1>; 2] {
         let DecoupledKl { mean, covariance } = match self.config.constraint {
             Constraint::Joint => policy.decoupled_kl(old),
             Constraint::PerDimension => policy.decoupled_kl_per_dimension(old),
         };
         let relative = |kl: Tensor<2>, epsilon: f64| kl.mean_dim(0).squeeze_dim::<1>(0) / epsilon;
-        let kl_mean = relative(mean, self.config.epsilon_mean);
-        let kl_covariance = relative(covariance, self.config.epsilon_covariance);
+        [relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)]
+    }
+
+    /// One projected step on the multipliers.
+    fn update_multipliers(&mut self, kl_mean: Tensor<1>, kl_covariance: Tensor<1>) -> MStepReport {
         let ascend = |multiplier: &Tensor<1>, kl: &Tensor<1>, rate: f64| {
             (multiplier.clone() + (kl.clone() - 1.0) * rate).clamp_min(0.0)
         };
@@ -327,12 +284,22 @@ impl MStep {
     }
 }
 
-/// A loss whose gradient with respect to the policy's outputs is `gradient`.
-fn surrogate(policy: Gaussian, gradient: PolicyGradient) -> Tensor<1> {
-    let of_mean = (policy.mean * Tensor::from_inner(gradient.mean)).sum();
-    let of_scale = match (policy.scale, gradient.scale) {
-        (Scale::Cholesky(factor), Scale::Cholesky(gradient)) => (factor * Tensor::from_inner(gradient)).sum(),
-        (scale, gradient) => (scale.diagonal() * Tensor::from_inner(gradient.diagonal())).sum(),
-    };
-    of_mean + of_scale
+/// States of a batch, and what the turns of the M-step need of them.
+struct Piece {
+    observations: Tensor<2>,
+    old: Gaussian,
+    statistics: Statistics,
+    /// Its part of the batch's states.
+    share: f64,
+}
+
+/// Half of the usual batch.
+const ROWS_A_PIECE: usize = 128;
+
+/// `work` done on each item: side by side, where there are several.
+fn on_each<I: Send, T: Send>(items: Vec<I>, work: impl Fn(I) -> T + Sync + Send) -> Vec<T> {
+    match items.len() {
+        1 => items.into_iter().map(work).collect(),
+        _ => items.into_par_iter().map(work).collect(),
+    }
 }

@@ -78,9 +78,13 @@ struct Batch {
 
 impl Batch {
     fn new(old: &GaussianActor, rng: &mut Rng) -> Self {
-        let observations = normals(rng, [STATES, OBSERVATION]);
+        Self::of(STATES, old, rng)
+    }
+
+    fn of(states: usize, old: &GaussianActor, rng: &mut Rng) -> Self {
+        let observations = normals(rng, [states, OBSERVATION]);
         let old = old.valid().policy(observations.clone());
-        let actions = old.sample(normals(rng, [STATES, SAMPLES, ACTION]));
+        let actions = old.sample(normals(rng, [states, SAMPLES, ACTION]));
         let mass: Tensor<2> = actions.clone().sum_dim(2).squeeze_dim::<2>(2).exp();
         let weights = mass.clone() / mass.sum_dim(1);
         Self { observations, old, actions, weights }
@@ -371,6 +375,37 @@ fn bad_settings_are_refused_by_name() {
             } else {
                 assert_eq!(refused(config, ACTION), field);
             }
+        }
+    }
+}
+
+/// Several turns work on the batch in pieces, one turn on the whole of it.
+#[test]
+fn turns_are_one_after_the_other_whatever_the_size_of_the_batch() {
+    for (covariance, constraint) in KINDS {
+        for states in [1, 127, 128, 129, 300] {
+            let mut rng = Rng::stream(states as u64, Stream::Weights);
+            let old = actor(covariance, 0.5, &mut rng);
+            let batch = Batch::of(states, &old, &mut rng);
+            let mut settings = config(constraint);
+            settings.multipliers.learning_rate_mean = 0.1;
+            settings.multipliers.learning_rate_covariance = 0.1;
+            settings.optimizer.gradient_norm = Some(0.1);
+            let m_step = |iterations| {
+                MStep::new(MStepConfig { iterations, ..settings.clone() }, ACTION, &Device::flex()).unwrap()
+            };
+            let (three, report) = batch.improve(&mut m_step(3), old.clone());
+            let mut one = m_step(1);
+            let (mut by_turns, mut last) = batch.improve(&mut one, old.clone());
+            for _ in 1..3 {
+                (by_turns, last) = batch.improve(&mut one, by_turns);
+            }
+            let moved = [&three, &by_turns].map(|actor| outputs(actor, &batch.observations));
+            assert!(largest_difference(&moved[0], &outputs(&old, &batch.observations)) > 1e-3);
+            assert!(largest_difference(&moved[0], &moved[1]) <= 2e-5, "{covariance:?}, {states} states");
+            let multipliers =
+                |report: MStepReport| [numbers(report.multiplier_mean), numbers(report.kl_mean)].concat();
+            assert!(largest_difference(&multipliers(report), &multipliers(last)) <= 1e-5);
         }
     }
 }

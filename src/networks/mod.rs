@@ -15,5 +15,6 @@ pub(crate) use checks::{parameter_sum, shared_device};
 pub use critic::{Critic, QNetwork, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub(crate) use optimizer::{flat_gradient, with_own_gradients};
 pub(crate) use parameters::{parameters, with_parameters};
 pub use precision::{Precision, in_precision};

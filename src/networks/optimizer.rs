@@ -49,10 +49,14 @@ impl Optimizer {
     ///
     /// A module without trainable parameters stays as it is.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> M {
-        if !loss.is_tracked() {
-            return module;
+        match flat_gradient(&module, loss) {
+            Some(gradient) => self.descend(module, gradient),
+            None => module,
         }
-        let Some(mut gradient) = flat_gradient(&module, loss.backward()) else { return module };
+    }
+
+    /// One step of `module` against a gradient of [`flat_gradient`].
+    pub(crate) fn descend<M: Module>(&mut self, module: M, mut gradient: Tensor<1>) -> M {
         // Over a dimension: GPUs add up whole tensors in any order, and runs would not be repeatable.
         let squared_norm = gradient.clone().square().sum_dim(0);
         if let Some(max_norm) = self.config.gradient_norm {
@@ -106,8 +110,9 @@ impl Optimizer {
     }
 }
 
-/// The gradients of all parameters, one after another, zero where there is none; none without parameters.
-fn flat_gradient<M: Module>(module: &M, gradients: Gradients) -> Option<Tensor<1>> {
+/// The gradients of `loss` with respect to all parameters, one after another, zero where there is none; none at all
+/// where nothing is trainable.
+pub(crate) fn flat_gradient<M: Module>(module: &M, loss: Tensor<1>) -> Option<Tensor<1>> {
     struct Collect {
         gradients: Gradients,
         flat: Vec<Tensor<1>>,
@@ -119,9 +124,29 @@ fn flat_gradient<M: Module>(module: &M, gradients: Gradients) -> Option<Tensor<1
             self.flat.push(gradient.unwrap_or_else(|| value.inner().zeros_like()).flatten(0, D - 1));
         }
     }
-    let mut collect = Collect { gradients, flat: Vec::new() };
+    if !loss.is_tracked() {
+        return None;
+    }
+    let mut collect = Collect { gradients: loss.backward(), flat: Vec::new() };
     module.visit(&mut collect);
     (!collect.flat.is_empty()).then(|| Tensor::cat(collect.flat, 0))
+}
+
+/// A copy of a module whose gradients are computed apart from the original's, on another thread too.
+pub(crate) fn with_own_gradients<M: Module>(module: &M) -> M {
+    struct Leaves;
+    impl ModuleMapper for Leaves {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|old| leaf(old.is_require_grad(), old.inner()))
+        }
+    }
+    module.clone().map(&mut Leaves)
+}
+
+/// A parameter's value with no history yet, on the autodiff side of its device.
+fn leaf<const D: usize>(trained: bool, value: Tensor<D>) -> Tensor<D> {
+    let value = Tensor::from_inner(value);
+    if trained { value.require_grad() } else { value }
 }
 
 /// Takes from each parameter its part of a flat vector.
@@ -136,9 +161,7 @@ impl ModuleMapper for Subtract {
             let (shape, count) = (old.shape(), old.shape().num_elements());
             let delta = self.delta.clone().narrow(0, self.start, count).reshape(shape);
             self.start += count;
-            let trained = old.is_require_grad();
-            let new = Tensor::from_inner(old.inner() - delta);
-            if trained { new.require_grad() } else { new }
+            leaf(old.is_require_grad(), old.inner() - delta)
         })
     }
 }
