@@ -60,7 +60,7 @@ pub enum TemperatureSolver {
 /// value as far as ε allows.
 ///
 /// ```
-/// use burn::tensor::Tensor;
+/// use burn::tensor::{Device, Tensor};
 /// use mpo::{EStep, EStepConfig};
 ///
 /// # fn main() -> mpo::Result<()> {
