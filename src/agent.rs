@@ -161,13 +161,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
         let policy = self.behaviour.at(observation)?;
         let n = policy.action_size();
-        let noise = tensor(self.exploration.normals(n), [1, 1, n], &self.device);
-        let action = policy.sample(noise);
-        let log_probability = policy.log_probability(action.clone());
-        let mut numbers = to_host(Tensor::cat(vec![action.reshape([n]), log_probability.reshape([1])], 0));
+        let noise = self.exploration.normals(n);
+        let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
+        let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
+        let mut numbers = to_host(Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0));
         check_finite("the policy's action", &numbers)?;
-        let log_probability = numbers.pop().unwrap_or_default();
-        Ok(Action { action: numbers, log_probability })
+        // log π(μ + L z) = (n - |z|²) / 2 - entropy.
+        let entropy = numbers.pop().unwrap_or_default();
+        Ok(Action { action: numbers, log_probability: excess - entropy })
     }
 
     /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying
