@@ -36,8 +36,7 @@ pub struct MpoConfig {
     /// many.
     pub batch_size: usize,
     /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an update's
-    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them; on a CPU they are
-    /// slower.
+    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them.
     #[serde(default)]
     pub target_critic_precision: Precision,
     /// At which states of a batch the policy is improved.
