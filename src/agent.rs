@@ -8,6 +8,7 @@ use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
+use crate::exploration::Noise;
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::memory::keep_freed_blocks;
@@ -51,7 +52,7 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     critic_optimizer: Optimizer,
     preferences: Preferences,
     m_step: MStep,
-    exploration: Rng,
+    exploration: Noise,
     action_samples: Rng,
     updates: u64,
 }
@@ -116,7 +117,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             target_critic: in_precision(critic.valid(), precision),
             actor,
             critic,
-            exploration: Rng::stream(seed, Stream::Exploration),
+            exploration: Noise::new(Rng::stream(seed, Stream::Exploration)),
             action_samples: Rng::stream(seed, Stream::ActionSamples),
             updates: 0,
             device,
@@ -161,7 +162,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
         let policy = self.behaviour.at(observation)?;
         let n = policy.action_size();
-        let noise = self.exploration.normals(n);
+        let noise = self.exploration.next(self.config.exploration, n);
         let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
         let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
         let mut numbers = to_host(Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0));

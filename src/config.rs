@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, check, check_count};
 use crate::estep::EStepConfig;
+use crate::exploration::Exploration;
 use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
 use crate::networks::{
     Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision,
@@ -29,6 +30,9 @@ pub struct MpoConfig {
     pub critic_optimizer: OptimizerConfig,
     /// The policy network.
     pub actor: GaussianActorConfig,
+    /// The noise around the policy's mean with which it explores.
+    #[serde(default)]
+    pub exploration: Exploration,
     /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: at least 2. More make both
     /// less noisy; the time of an update grows with it.
     pub sampled_actions: usize,
@@ -90,8 +94,12 @@ impl Default for MpoConfig {
     /// The modern preset, tuned on the balancing cartpole: normalised networks, a critic that learns faster than
     /// the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
     fn default() -> Self {
-        let network =
-            NetworkConfig { hidden: vec![256, 256], activation: Activation::Relu, layer_norm: true };
+        let network = NetworkConfig {
+            hidden: vec![256, 256],
+            activation: Activation::Relu,
+            layer_norm: true,
+            symmetric_log: true,
+        };
         Self {
             discount: 0.995,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
@@ -103,7 +111,9 @@ impl Default for MpoConfig {
                 covariance: Covariance::Diagonal,
                 initial_standard_deviation: 0.3,
                 minimum_standard_deviation: 1e-4,
+                bounded_mean: true,
             },
+            exploration: Exploration::Pink,
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,
@@ -136,8 +146,12 @@ impl MpoConfig {
     /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of 256, the
     /// multipliers' steps) or from arXiv 1806.06920 (targets copied every 1000 updates).
     pub fn paper() -> Self {
-        let network =
-            NetworkConfig { hidden: vec![256, 256], activation: Activation::Relu, layer_norm: false };
+        let network = NetworkConfig {
+            hidden: vec![256, 256],
+            activation: Activation::Relu,
+            layer_norm: false,
+            symmetric_log: false,
+        };
         Self {
             discount: 0.99,
             evaluation: PolicyEvaluation::NStep { steps: 1 },
@@ -149,7 +163,9 @@ impl MpoConfig {
                 covariance: Covariance::Full,
                 initial_standard_deviation: std::f64::consts::LN_2,
                 minimum_standard_deviation: 1e-4,
+                bounded_mean: false,
             },
+            exploration: Exploration::White,
             sampled_actions: 64,
             batch_size: 256,
             target_critic_precision: Precision::Single,

@@ -13,6 +13,7 @@ mod environment;
 pub mod envs;
 mod error;
 mod estep;
+mod exploration;
 mod file;
 mod gaussian;
 mod host;
@@ -38,6 +39,7 @@ pub use devices::device;
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
 pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver, action_penalty};
+pub use exploration::Exploration;
 pub use gaussian::{DecoupledKl, Gaussian, Scale};
 pub use metrics::Metrics;
 pub use mstep::{

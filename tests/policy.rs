@@ -13,7 +13,8 @@ const OBSERVATION_SIZE: usize = 3;
 const ACTION_SIZE: usize = 2;
 
 fn agent(covariance: Covariance, hidden: Vec<usize>, layer_norm: bool) -> MpoAgent {
-    let network = NetworkConfig { hidden, activation: Activation::Elu, layer_norm };
+    let network =
+        NetworkConfig { hidden, activation: Activation::Elu, layer_norm, symmetric_log: layer_norm };
     let mut config = MpoConfig::paper();
     config.actor.network = network;
     config.actor.covariance = covariance;

@@ -29,12 +29,18 @@ const KINDS: [(Covariance, Constraint); 3] = [
 ];
 
 fn actor(covariance: Covariance, initial_standard_deviation: f64, rng: &mut Rng) -> GaussianActor {
-    let network = NetworkConfig { hidden: vec![16, 16], activation: Activation::Elu, layer_norm: false };
+    let network = NetworkConfig {
+        hidden: vec![16, 16],
+        activation: Activation::Elu,
+        layer_norm: false,
+        symmetric_log: false,
+    };
     let config = GaussianActorConfig {
         network,
         covariance,
         initial_standard_deviation,
         minimum_standard_deviation: 1e-3,
+        bounded_mean: false,
     };
     GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
 }

@@ -15,7 +15,12 @@ const ACTION: usize = 3;
 fn networks() -> impl Iterator<Item = NetworkConfig> {
     let activations = [Activation::Relu, Activation::Elu, Activation::Tanh];
     let kinds = activations.into_iter().flat_map(|activation| [(activation, false), (activation, true)]);
-    kinds.map(|(activation, layer_norm)| NetworkConfig { hidden: vec![32, 24], activation, layer_norm })
+    kinds.map(|(activation, layer_norm)| NetworkConfig {
+        hidden: vec![32, 24],
+        activation,
+        layer_norm,
+        symmetric_log: false,
+    })
 }
 
 fn critic(config: &NetworkConfig) -> QNetwork {
@@ -24,11 +29,20 @@ fn critic(config: &NetworkConfig) -> QNetwork {
 }
 
 fn actor(network: NetworkConfig, covariance: Covariance) -> mpo::Result<GaussianActor> {
+    actor_with_mean(network, covariance, false)
+}
+
+fn actor_with_mean(
+    network: NetworkConfig,
+    covariance: Covariance,
+    bounded_mean: bool,
+) -> mpo::Result<GaussianActor> {
     let config = GaussianActorConfig {
         network,
         covariance,
         initial_standard_deviation: 0.5,
         minimum_standard_deviation: 1e-3,
+        bounded_mean,
     };
     GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), &mut Rng::stream(2, Stream::Weights))
 }
@@ -149,6 +163,54 @@ fn untrained_policies_start_where_they_are_told() {
     }
 }
 
+/// Whoever sees the symmetric logarithm is another network that is given it, in f64 here.
+#[test]
+fn networks_see_the_symmetric_logarithm_of_observations() {
+    let rng = &mut Rng::stream(6, Stream::Replay);
+    let observations = normals(rng, [20, OBSERVATION]) * 30.0;
+    let actions = normals(rng, [20, 5, ACTION]);
+    let compressed = numbers(observations.clone()).into_iter().map(|number| {
+        let number = f64::from(number);
+        (number.signum() * (1.0 + number.abs()).ln()) as f32
+    });
+    let compressed = TensorData::new(compressed.collect::<Vec<f32>>(), [20, OBSERVATION]);
+    let compressed = Tensor::<2>::from_data(compressed, &Device::flex());
+    for plain in networks() {
+        let network = NetworkConfig { symmetric_log: true, ..plain.clone() };
+        let of = |network: &NetworkConfig, observations: &Tensor<2>| {
+            let (critic, actor) = (critic(network).valid(), actor(network.clone(), Covariance::Diagonal));
+            let first: Tensor<2> = actions.clone().slice([0..20, 0..1]).squeeze_dim(1);
+            let mut all = numbers(critic.values(observations.clone(), first));
+            all.extend(numbers(critic.values_of_samples(observations.clone(), actions.clone())));
+            all.extend(numbers(actor.unwrap().valid().policy(observations.clone()).mean));
+            all
+        };
+        let (with, given) = (of(&network, &observations), of(&plain, &compressed));
+        assert!(with.iter().zip(&given).all(|(with, given)| (with - given).abs() < 1e-5), "{network:?}");
+        let without = of(&plain, &observations);
+        assert!(with.iter().zip(&without).any(|(with, without)| (with - without).abs() > 1e-2));
+    }
+}
+
+#[test]
+fn bounded_means_are_the_tanh_of_the_others() {
+    for (network, covariance) in networks().zip([Covariance::Diagonal, Covariance::Full].into_iter().cycle())
+    {
+        // Observations large enough for means well beyond 1.
+        let observations = normals(&mut Rng::stream(5, Stream::Replay), [20, OBSERVATION]) * 500.0;
+        let of = |bounded_mean| {
+            let actor = actor_with_mean(network.clone(), covariance, bounded_mean).unwrap();
+            let policy = actor.policy(Tensor::from_inner(observations.clone())).inner();
+            (numbers(policy.mean), numbers(policy.scale.diagonal()))
+        };
+        let ((free, spread), (bounded, same_spread)) = (of(false), of(true));
+        assert_eq!(spread, same_spread);
+        for (free, bounded) in free.into_iter().zip(bounded) {
+            assert!((f64::from(bounded) - f64::from(free).tanh()).abs() < 1e-6, "{bounded}, tanh {free}");
+        }
+    }
+}
+
 #[test]
 fn bad_sizes_are_refused_by_name() {
     let refused = |error: Error| match error {
@@ -178,6 +240,7 @@ fn bad_sizes_are_refused_by_name() {
                 covariance: Covariance::Full,
                 initial_standard_deviation,
                 minimum_standard_deviation,
+                bounded_mean: false,
             };
             let error = GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap_err();
             assert_eq!(refused(error), expected);

@@ -9,6 +9,7 @@ use super::MpoAgent;
 use crate::config::MpoConfig;
 use crate::error::Result;
 use crate::estep::EStep;
+use crate::exploration::Noise;
 use crate::file::{self, Input, Kind, Refusal, check_same};
 use crate::networks::{Actor, Critic, parameters, with_parameters};
 use crate::policy::Policy;
@@ -35,7 +36,7 @@ struct Header {
     optimizer_steps: [u64; 2],
     e_step: EStep,
     penalty_e_step: Option<EStep>,
-    exploration: Rng,
+    exploration: Noise,
     action_samples: Rng,
 }
 
@@ -105,6 +106,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             != [Some(&self.config.e_step), self.config.action_penalty.as_ref()]
         {
             return Err("an E-step of other settings".into());
+        }
+        if !header.exploration.fits(self.actor.action_size()) {
+            return Err("noise for actions of another size".into());
         }
         let [actor_count, critic_count] = count;
         let [critic_steps, policy_steps] = header.optimizer_steps;

@@ -7,7 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Hidden, NetworkConfig, linear};
+use super::layers::{Activation, Hidden, NetworkConfig, input, linear};
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -48,6 +48,10 @@ pub struct GaussianActorConfig {
     pub initial_standard_deviation: f64,
     /// Added to the diagonal of L, so that the policy never loses all its randomness. Accepted: above 0.
     pub minimum_standard_deviation: f64,
+    /// Whether the mean is the tanh of the network's output, and so stays inside the action range. A mean far beyond it
+    /// explores nothing: every sample around it is clipped to the same action.
+    #[serde(default)]
+    pub bounded_mean: bool,
 }
 
 /// The default policy network: hidden layers, then μ and L.
@@ -140,8 +144,10 @@ const OUTPUT_GAIN: f64 = 0.01;
 
 impl Actor for GaussianActor {
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let features = self.hidden.forward(self.first.forward(observations));
+        let features =
+            self.hidden.forward(self.first.forward(input(observations, self.config.network.symmetric_log)));
         let mean = self.mean.forward(features.clone());
+        let mean = if self.config.bounded_mean { Activation::Tanh.forward(mean) } else { mean };
         // softplus(0) = log 2.
         let unit = self.config.initial_standard_deviation / std::f64::consts::LN_2;
         let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0) * unit

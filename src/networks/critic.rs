@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::layers::{Hidden, NetworkConfig, linear};
+use super::layers::{Hidden, NetworkConfig, input, linear};
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -73,6 +73,8 @@ pub struct QNetwork {
     action: Linear,
     hidden: Hidden,
     output: Linear,
+    #[module(skip)]
+    symmetric_log: bool,
 }
 
 impl QNetwork {
@@ -102,6 +104,7 @@ impl QNetwork {
             action,
             hidden: Hidden::new(config, device, rng),
             output: linear(last, 1, 1.0, device, rng),
+            symmetric_log: config.symmetric_log,
         })
     }
 }
@@ -116,12 +119,14 @@ impl Critic for QNetwork {
     }
 
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        let observations = input(observations, self.symmetric_log);
         let first = self.observation.forward(observations) + self.action.forward(actions);
         self.output.forward(self.hidden.forward(first)).squeeze_dim(1)
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
         let [states, samples, n] = actions.dims();
+        let observations = input(observations, self.symmetric_log);
         let of_state: Tensor<3> = self.observation.forward(observations).unsqueeze_dim(1);
         let [_, _, width] = of_state.dims();
         let of_action = self.action.forward(actions.reshape([states * samples, n]));

@@ -20,6 +20,11 @@ pub struct NetworkConfig {
     /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from running away
     /// early on: leave it on.
     pub layer_norm: bool,
+    /// Whether observations first go through sign(s) log(1 + |s|), the symmetric logarithm of arXiv 2301.04104: a joint's
+    /// velocity of 20 no longer hides the angle of 0.5 beside it, and small numbers stay as they are. Accepted: either; leave
+    /// it off where all numbers are of one size.
+    #[serde(default)]
+    pub symmetric_log: bool,
 }
 
 /// The function after a hidden layer.
@@ -59,6 +64,14 @@ impl NetworkConfig {
             |hidden| !hidden.is_empty() && hidden.iter().all(|size| (1..=LARGEST_LAYER).contains(size)),
             "at least one layer, none of size 0 or above 65536",
         )
+    }
+}
+
+/// The first layer's input.
+pub(crate) fn input(observations: Tensor<2>, symmetric_log: bool) -> Tensor<2> {
+    match symmetric_log {
+        true => observations.clone().sign() * observations.abs().log1p(),
+        false => observations,
     }
 }
 

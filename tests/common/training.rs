@@ -9,7 +9,12 @@ use super::replays::rng;
 /// The default preset, small and quick on tasks of one step.
 pub fn quick() -> MpoConfig {
     let mut config = small(MpoConfig::default());
-    let network = NetworkConfig { hidden: vec![32], activation: Activation::Tanh, layer_norm: false };
+    let network = NetworkConfig {
+        hidden: vec![32],
+        activation: Activation::Tanh,
+        layer_norm: false,
+        symmetric_log: false,
+    };
     config.critic = network.clone();
     config.actor.network = network;
     config.critic_optimizer.learning_rate = 5e-3;
