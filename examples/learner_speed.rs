@@ -30,8 +30,6 @@ use mpo::{Actor, Batch, Critic, EStep, ImproveAt, MStep, MpoAgent, MpoConfig, Rn
 use replay::{ACTION, OBSERVATION, filled_replay};
 use workload::Workload;
 
-const WARM_UP: usize = 10;
-
 /// Times the learner on synthetic data.
 #[derive(Parser)]
 struct Arguments {
@@ -41,6 +39,9 @@ struct Arguments {
     /// How many updates to time.
     #[arg(long, default_value_t = 100)]
     updates: usize,
+    /// How many updates to make before that, untimed.
+    #[arg(long, default_value_t = 10)]
+    warm_up: usize,
     /// How many threads to compute with.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -90,14 +91,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut updates = Vec::new();
     let mut times: [Vec<f64>; 3] = Default::default();
-    for index in 0..WARM_UP + arguments.updates {
+    for index in 0..arguments.warm_up + arguments.updates {
         let start = Instant::now();
         let batch = agent.sample(&replay, &mut rng)?;
         agent.update(&batch)?;
         device.sync()?;
         let update = milliseconds(start);
         let part = parts.time(&config, &batch, &mut rng, &device)?;
-        if index >= WARM_UP {
+        if index >= arguments.warm_up {
             updates.push(update);
             times.iter_mut().zip(part).for_each(|(times, time)| times.push(time));
         }
