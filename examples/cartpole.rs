@@ -22,7 +22,7 @@ struct Cli {
 }
 
 const CARTPOLE: Task =
-    Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000, updates_per_step: 1.0 };
+    Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000, updates_per_step: 1.5 };
 
 fn main() -> ExitCode {
     exit(run(&Cli::parse().arguments))

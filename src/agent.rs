@@ -18,7 +18,7 @@ use crate::networks::{
     Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, in_precision, sampled_values,
 };
 use crate::networks::{parameter_sum, shared_device};
-use crate::policy::Policy;
+use crate::policy::{ACTION, Policy};
 use crate::preferences::Preferences;
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
@@ -165,8 +165,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let noise = self.exploration.next(self.config.exploration, n);
         let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
         let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
-        let mut numbers = to_host(Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0));
-        check_finite("the policy's action", &numbers)?;
+        let mut numbers = to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0))?;
+        check_finite(ACTION, &numbers)?;
         // log π(μ + L z) = (n - |z|²) / 2 - entropy.
         let entropy = numbers.pop().unwrap_or_default();
         Ok(Action { action: numbers, log_probability: excess - entropy })
@@ -354,7 +354,7 @@ fn read<const M: usize>(
     let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
     let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
     numbers.extend(measured.into_iter().chain(others));
-    let numbers = to_host(Tensor::cat(numbers, 0));
+    let numbers = to_host("an update", Tensor::cat(numbers, 0))?;
     let (guarded, measured) = numbers.split_at(places.len());
     places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
     let (measured, others) = measured.split_at(M);

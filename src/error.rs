@@ -35,6 +35,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The device could not compute something, mostly for want of memory.
+    #[error("the device could not compute {place}: {reason}")]
+    Device {
+        /// What was asked of it.
+        place: &'static str,
+        /// What it said.
+        reason: String,
+    },
+
     /// A vector has the wrong length.
     #[error("{place} has {size} values, expected {expected}")]
     Size {

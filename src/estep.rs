@@ -145,7 +145,7 @@ impl EStep {
         let (weights, found) = self.begin(values, None)?;
         let numbers = match &found {
             Found::OnHost(_) => vec![],
-            Found::OnDevice(numbers) => to_host(Tensor::clone(numbers)),
+            Found::OnDevice(numbers) => to_host("the dual", Tensor::clone(numbers))?,
         };
         Ok(EStepSolution { weights, dual: self.finish(found, &numbers)? })
     }
@@ -168,7 +168,10 @@ impl EStep {
             let solution = solve_on_device(values, epsilon, minimum_temperature, self.last, steps);
             return Ok((solution.weights, Found::OnDevice(Box::new(solution.numbers))));
         }
-        let values = on_host.unwrap_or_else(|| to_host(values));
+        let values = match on_host {
+            Some(values) => values,
+            None => to_host("action values", values)?,
+        };
         let dual = Dual::new(values, shape[1], epsilon)?.with_form(form);
         let solution = match self.config.solver {
             TemperatureSolver::GradientStep { learning_rate, .. } => {

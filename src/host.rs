@@ -3,6 +3,8 @@
 use burn::tensor::{Device, Element, Tensor, TensorData};
 use tracing::trace;
 
+use crate::error::{Error, Result};
+
 /// Under which target transfers are traced, so that they can be counted.
 const TRANSFERS: &str = "mpo::transfers";
 
@@ -12,8 +14,11 @@ pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
-/// The tensor's numbers, row after row. It waits for all that the device still has to compute for them.
-pub(crate) fn to_host<E: Element, const D: usize>(tensor: Tensor<D>) -> Vec<E> {
+/// The tensor's numbers, row after row. It waits for all that the device still has to compute for them, which may fail;
+/// `place` says what they are.
+pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: Tensor<D>) -> Result<Vec<E>> {
     trace!(target: TRANSFERS, numbers = tensor.shape().num_elements(), "to the host");
-    tensor.into_data().convert::<E>().try_into_vec().unwrap_or_default()
+    let data = tensor.try_into_data().map_err(|error| Error::Device { place, reason: error.to_string() })?;
+    let numbers = data.convert::<E>().try_into_vec();
+    numbers.map_err(|error| Error::Device { place, reason: format!("{error:?}") })
 }

@@ -205,9 +205,15 @@ impl MStep {
         })
     }
 
+    /// How many constraints, and multipliers, there are of the mean, and as many of the covariance.
+    pub(crate) fn constraints(&self) -> usize {
+        self.multiplier_mean.dims()[0]
+    }
+
     /// The multipliers of mean and covariance, one constraint after the other.
-    pub(crate) fn multipliers(&self) -> [Vec<f32>; 2] {
-        [&self.multiplier_mean, &self.multiplier_covariance].map(|multiplier| to_host(multiplier.clone()))
+    pub(crate) fn multipliers(&self) -> Result<[Vec<f32>; 2]> {
+        let read = |multiplier: &Tensor<1>| to_host("the multipliers", multiplier.clone());
+        Ok([read(&self.multiplier_mean)?, read(&self.multiplier_covariance)?])
     }
 
     pub(crate) fn optimizer(&self) -> &Optimizer {
@@ -271,10 +277,9 @@ impl MStep {
         check_shape("observations", &observations.dims(), &[states, actor.observation_size()])?;
         check_shape("actions", &actions.dims(), &[states, samples, n])?;
         check_shape("weights", &weights.dims(), &[states, samples])?;
-        let [constraints] = self.multiplier_mean.dims();
         match (self.config.constraint, &old.scale) {
             (Constraint::Joint, _) => Ok(()),
-            (Constraint::PerDimension, Scale::Diagonal(_)) => check_size("an action", n, constraints),
+            (Constraint::PerDimension, Scale::Diagonal(_)) => check_size("an action", n, self.constraints()),
             (Constraint::PerDimension, Scale::Cholesky(_)) => Err(Error::Config {
                 field: "MStepConfig::constraint",
                 value: "PerDimension with a full covariance".into(),

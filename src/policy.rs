@@ -13,6 +13,9 @@ use crate::host::{tensor, to_host};
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, parameters, with_parameters};
 use crate::rng::{Rng, Stream};
 
+/// What errors of a policy's action call it.
+pub(crate) const ACTION: &str = "the policy's action";
+
 /// A policy without critic, optimizer or trainer.
 ///
 /// ```
@@ -64,8 +67,8 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// Where the observation has the wrong size or is not finite, or the action is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(self.at(observation)?.mean.inner());
-        check_finite("the policy's action", &mean)?;
+        let mean = to_host(ACTION, self.at(observation)?.mean.inner())?;
+        check_finite(ACTION, &mean)?;
         Ok(mean)
     }
 }
@@ -96,7 +99,8 @@ impl Policy {
             action_size: self.actor.action_size(),
             actor: self.actor.config().clone(),
         };
-        file::write(path.as_ref(), &FILE, &header, |file| file.floats(&parameters(&self.actor)))
+        let parameters = parameters(&self.actor)?;
+        file::write(path.as_ref(), &FILE, &header, |file| file.floats(&parameters))
     }
 
     /// Reads a policy from its file, onto `device`.

@@ -40,7 +40,8 @@ impl Preferences {
         let (mut values_read, mut costs_read) = (None, None);
         if !self.values.is_on_device() && !penalty.is_on_device() {
             // The host waits for the device once, not twice.
-            let mut numbers: Vec<f64> = to_host(Tensor::cat(vec![values.clone(), costs.clone()], 0));
+            let mut numbers: Vec<f64> =
+                to_host("action values", Tensor::cat(vec![values.clone(), costs.clone()], 0))?;
             costs_read = Some(numbers.split_off(numbers.len() / 2));
             values_read = Some(numbers);
         }

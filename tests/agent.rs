@@ -21,8 +21,8 @@ use common::training::{quick, train};
 use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
 use mpo::targets::CriticLoss;
 use mpo::{
-    Action, Actor, Batch, Critic, EStepConfig, Experience, ImproveAt, Metrics, MpoAgent, MpoConfig,
-    PolicyEvaluation, ReplayBuffer, Scale, TemperatureSolver, TrainerConfig, Transitions,
+    Action, Actor, Batch, Critic, EStepConfig, Experience, Exploration, ImproveAt, Metrics, MpoAgent,
+    MpoConfig, PolicyEvaluation, ReplayBuffer, Scale, TemperatureSolver, TrainerConfig, Transitions,
 };
 
 /// Episodes of one step from the observation [1] back to it, with actions all over [-1, 1].
@@ -308,6 +308,22 @@ fn actions_have_the_probability_of_the_gaussian() {
         for index in 0..2 {
             assert!(sum[index].abs() < 0.1 && (squares[index] - 1.0).abs() < 0.13, "{sum:?}, {squares:?}");
         }
+    }
+}
+
+/// With the correlation from one step to the next that the colour has in closed form, whatever the policy.
+#[test]
+fn explores_with_the_noise_of_its_settings() {
+    let pink = [4.0, 16.0, 64.0, 256.0].map(|time: f64| (-1.0 / time).exp() / 5.0).iter().sum();
+    for (exploration, expected) in [(Exploration::White, 0.0), (Exploration::Pink, pink)] {
+        let config = MpoConfig { exploration, ..small(MpoConfig::default()) };
+        let mut agent = agent(&config, 3, 2, 6);
+        let mean = f64::from(agent.mean_action(&[0.4, -1.0, 0.7]).unwrap()[1]);
+        let mut act = || f64::from(agent.act(&[0.4, -1.0, 0.7]).unwrap().action[1]) - mean;
+        let noise: Vec<f64> = (0..20_000).map(|_| act()).collect();
+        let power: f64 = noise.iter().map(|z| z * z).sum();
+        let measured = noise.iter().zip(&noise[1..]).map(|(z, next)| z * next).sum::<f64>() / power;
+        assert!((measured - expected).abs() < 0.06, "{exploration:?}: {measured}, expected {expected}");
     }
 }
 

@@ -18,8 +18,8 @@ use common::presets::small;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
-    ActionBounds, Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Progress, Rng, Step,
-    StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
+    ActionBounds, Environment, Error, Event, Exploration, MpoAgent, MpoConfig, PolicyEvaluation, Progress,
+    Rng, Step, StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
 
@@ -103,6 +103,10 @@ fn remains(trainer: &mut Trainer<Cartpole>, folder: &Path) -> [Vec<u8>; 5] {
 fn settings() -> [MpoConfig; 4] {
     let mut retrace = tiny(MpoConfig::paper());
     retrace.evaluation = PolicyEvaluation::Retrace { steps: 4, lambda: 0.9 };
+    retrace.exploration = Exploration::Pink;
+    retrace.actor.bounded_mean = true;
+    retrace.actor.network.symmetric_log = true;
+    retrace.critic.symmetric_log = true;
     let mut descent = tiny(MpoConfig::default());
     descent.e_step.solver = TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 };
     [tiny(MpoConfig::default()), tiny(MpoConfig::paper()), retrace, descent]

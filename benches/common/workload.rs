@@ -24,9 +24,6 @@ impl Workload {
             Self::W2 | Self::Large => {
                 modern.critic.layer_norm = false;
                 modern.actor.network.layer_norm = false;
-                modern.actor.bounded_mean = false;
-                modern.critic.symmetric_log = false;
-                modern.actor.network.symmetric_log = false;
                 if let Self::Large = self {
                     modern.critic.hidden = vec![1024, 1024];
                     modern.actor.network.hidden = vec![1024, 1024];

@@ -50,9 +50,13 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// # Errors
     /// Where the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let (actor, critic) = (parameters(&self.actor), parameters(&self.critic));
-        let (critic_steps, critic_averages) = self.critic_optimizer.history();
-        let (policy_steps, policy_averages) = self.m_step.optimizer().history();
+        let (actor, critic) = (parameters(&self.actor)?, parameters(&self.critic)?);
+        let average = parameters(self.average.actor())?;
+        let (target_actor, target_critic) =
+            (parameters(&self.target_actor)?, parameters(&self.target_critic)?);
+        let [of_mean, of_covariance] = self.m_step.multipliers()?;
+        let (critic_steps, critic_averages) = self.critic_optimizer.history()?;
+        let (policy_steps, policy_averages) = self.m_step.optimizer().history()?;
         let header = Header {
             config: self.config.clone(),
             observation_size: self.actor.observation_size(),
@@ -66,14 +70,19 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             action_samples: self.action_samples.clone(),
         };
         file::write(path.as_ref(), &FILE, &header, |file| {
-            file.floats(&actor)?;
-            file.floats(&critic)?;
-            file.floats(&parameters(self.average.actor()))?;
-            file.floats(&parameters(&self.target_actor))?;
-            file.floats(&parameters(&self.target_critic))?;
-            self.m_step.multipliers().iter().try_for_each(|multipliers| file.floats(multipliers))?;
-            file.floats(&critic_averages)?;
-            file.floats(&policy_averages)
+            [
+                actor,
+                critic,
+                average,
+                target_actor,
+                target_critic,
+                of_mean,
+                of_covariance,
+                critic_averages,
+                policy_averages,
+            ]
+            .iter()
+            .try_for_each(|numbers| file.floats(numbers))
         })
     }
 
@@ -94,7 +103,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 
     fn with_state(&self, header: Header, file: &mut Input<'_>) -> Result<Self, Refusal> {
-        let count = [parameters(&self.actor).len(), parameters(&self.critic).len()];
+        let count = [self.actor.num_params(), self.critic.num_params()];
         check_same(&header.config, &self.config)?;
         let sizes = |observation, action, parameters: [usize; 2]| serde_json::json!({ "observation_size": observation, "action_size": action, "parameters": parameters });
         check_same(
@@ -119,7 +128,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let average = with_parameters(self.target_actor.clone(), &file.floats(actor_count)?);
         let target_actor = with_parameters(self.target_actor.clone(), &file.floats(actor_count)?);
         let target_critic = with_parameters(self.target_critic.clone(), &file.floats(critic_count)?);
-        let [constraints, _] = self.m_step.multipliers().map(|multipliers| multipliers.len());
+        let constraints = self.m_step.constraints();
         let multipliers = [file.floats(constraints)?, file.floats(constraints)?];
         let device: &Device = &self.device;
         let critic_averages = file.floats(averages(critic_steps, critic_count))?;

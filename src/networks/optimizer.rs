@@ -90,8 +90,10 @@ impl Optimizer {
     }
 
     /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the other.
-    pub(crate) fn history(&self) -> (u64, Vec<f32>) {
-        (self.steps, self.averages.iter().flatten().flat_map(|average| to_host(average.clone())).collect())
+    pub(crate) fn history(&self) -> Result<(u64, Vec<f32>)> {
+        let averages = self.averages.iter().flatten();
+        let averages = averages.map(|average| to_host("the optimizer's averages", average.clone()));
+        Ok((self.steps, averages.collect::<Result<Vec<_>>>()?.concat()))
     }
 
     /// This optimizer with such a history, of a module with half as many parameters as there are `averages`.

@@ -3,19 +3,20 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
+use crate::error::Result;
 use crate::host::{tensor, to_host};
 
 /// All parameters, one after another.
-pub(crate) fn parameters<M: Module>(module: &M) -> Vec<f32> {
-    struct Read(Vec<f32>);
+pub(crate) fn parameters<M: Module>(module: &M) -> Result<Vec<f32>> {
+    struct Read(Vec<Result<Vec<f32>>>);
     impl ModuleVisitor for Read {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.extend(to_host::<f32, D>(param.val().inner()));
+            self.0.push(to_host("the parameters", param.val().inner()));
         }
     }
     let mut read = Read(Vec::new());
     module.visit(&mut read);
-    read.0
+    Ok(read.0.into_iter().collect::<Result<Vec<_>>>()?.concat())
 }
 
 /// The module with these parameters, as many as [`parameters`] reads from it, in place of its own.

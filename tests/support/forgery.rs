@@ -5,8 +5,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use mpo::{
-    ActionBounds, Environment, Error, MpoAgent, MpoConfig, Policy, ReplayBuffer, Result, Rng, Step, Stream,
-    Trainer, TrainerConfig,
+    ActionBounds, Environment, Error, Exploration, MpoAgent, MpoConfig, Policy, ReplayBuffer, Result, Rng,
+    Step, Stream, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
 
@@ -113,6 +113,7 @@ fn tiny_agent() -> MpoAgent {
     let mut config = MpoConfig::default();
     config.critic.hidden = vec![2];
     config.actor.network.hidden = vec![2];
+    config.exploration = Exploration::Pink;
     (config.batch_size, config.sampled_actions) = (4, 3);
     MpoAgent::new(config, 1, 1, &Device::flex(), 1).unwrap()
 }
