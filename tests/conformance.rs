@@ -104,6 +104,16 @@ fn policies_and_values() {
     }
 }
 
+/// More rows than one buffer of a device holds: as many pieces on it, and others on a CPU.
+#[test]
+fn values_in_several_buffers() {
+    conforms("40,000 values", 1e-5, |device| {
+        let critic = agent(&MpoConfig::default(), device).critic().valid();
+        let observations = random(2, [2_000, OBSERVATION], device);
+        vec![numbers(&sampled_values(&critic, observations, random(3, [2_000, 20, ACTION], device)))]
+    });
+}
+
 #[test]
 fn e_step() {
     let solvers = [TemperatureSolver::Exact, TemperatureSolver::OnDevice { steps: 12 }];
