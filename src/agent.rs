@@ -207,6 +207,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size())?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
+        let (actor, critic) =
+            (self.actor.clone().observe(&observations), self.critic.clone().observe(&observations));
         let mut action_samples = self.action_samples.clone();
         let mut preferences = self.preferences.clone();
         let mut m_step = self.m_step.clone();
@@ -225,8 +227,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
             let (weights, found) = preferences.weigh(values, &states.actions)?;
             // M-step: fit the policy to the weighted actions, inside its trust regions.
-            let (actor, SampledActions { observations, policy, actions }) =
-                (self.actor.clone(), states.clone());
+            let SampledActions { observations, policy, actions } = states.clone();
             let (actor, report) = m_step.improve(actor, observations, &policy, actions, weights)?;
             Ok((actor, found, report))
         };
@@ -235,10 +236,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             let next_values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&next));
             let targets = self.critic_targets(batch, &observations, &actions, next_values);
             let taken = Tensor::from_inner(actions.clone().clamp(-1.0, 1.0));
-            let values = self.critic.values(Tensor::from_inner(observations.clone()), taken);
+            let values = critic.values(Tensor::from_inner(observations.clone()), taken);
             let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
             let critic_loss = loss.clone().inner();
-            (critic_optimizer.step(self.critic.clone(), loss), critic_loss)
+            (critic_optimizer.step(critic, loss), critic_loss)
         };
         let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
         let (actor, found, report) = improved?;

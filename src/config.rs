@@ -98,7 +98,7 @@ impl Default for MpoConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: true,
-            symmetric_log: false,
+            observation_scales: true,
         };
         Self {
             discount: 0.995,
@@ -111,9 +111,9 @@ impl Default for MpoConfig {
                 covariance: Covariance::Diagonal,
                 initial_standard_deviation: 0.3,
                 minimum_standard_deviation: 1e-4,
-                bounded_mean: false,
+                bounded_mean: true,
             },
-            exploration: Exploration::White,
+            exploration: Exploration::Pink,
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,
@@ -144,13 +144,14 @@ impl MpoConfig {
     /// five turns of multipliers and policy, gradients clipped to 0.1.
     ///
     /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of 256, the
-    /// multipliers' steps) or from arXiv 1806.06920 (targets copied every 1000 updates).
+    /// multipliers' steps). Targets are copied every iteration, which is 100 updates here: the paper makes three passes over
+    /// the trajectories of an iteration, but does not state how many these are.
     pub fn paper() -> Self {
         let network = NetworkConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: false,
-            symmetric_log: false,
+            observation_scales: false,
         };
         Self {
             discount: 0.99,
@@ -170,7 +171,7 @@ impl MpoConfig {
             batch_size: 256,
             target_critic_precision: Precision::Single,
             improve_at: ImproveAt::States,
-            target_period: 1000,
+            target_period: 100,
             average_rate: 1.0,
             e_step: EStepConfig::default(),
             action_penalty: None,

@@ -105,8 +105,8 @@ fn settings() -> [MpoConfig; 4] {
     retrace.evaluation = PolicyEvaluation::Retrace { steps: 4, lambda: 0.9 };
     retrace.exploration = Exploration::Pink;
     retrace.actor.bounded_mean = true;
-    retrace.actor.network.symmetric_log = true;
-    retrace.critic.symmetric_log = true;
+    retrace.actor.network.observation_scales = true;
+    retrace.critic.observation_scales = true;
     let mut descent = tiny(MpoConfig::default());
     descent.e_step.solver = TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 };
     [tiny(MpoConfig::default()), tiny(MpoConfig::paper()), retrace, descent]

@@ -14,7 +14,7 @@ const ACTION_SIZE: usize = 2;
 
 fn agent(covariance: Covariance, hidden: Vec<usize>, layer_norm: bool) -> MpoAgent {
     let network =
-        NetworkConfig { hidden, activation: Activation::Elu, layer_norm, symmetric_log: layer_norm };
+        NetworkConfig { hidden, activation: Activation::Elu, layer_norm, observation_scales: layer_norm };
     let mut config = MpoConfig::paper();
     config.actor.network = network;
     config.actor.covariance = covariance;

@@ -19,7 +19,7 @@ fn networks() -> impl Iterator<Item = NetworkConfig> {
         hidden: vec![32, 24],
         activation,
         layer_norm,
-        symmetric_log: false,
+        observation_scales: false,
     })
 }
 
@@ -163,32 +163,64 @@ fn untrained_policies_start_where_they_are_told() {
     }
 }
 
-/// Whoever sees the symmetric logarithm is another network that is given it, in f64 here.
+/// Networks that see observations on two scales are others that are given both of them, here by their definition in double
+/// precision; and what they have seen is no parameter to be trained.
 #[test]
-fn networks_see_the_symmetric_logarithm_of_observations() {
+fn networks_see_observations_on_two_scales() {
     let rng = &mut Rng::stream(6, Stream::Replay);
-    let observations = normals(rng, [20, OBSERVATION]) * 30.0;
+    let observations = normals(rng, [20, OBSERVATION]) * 30.0 + 5.0;
     let actions = normals(rng, [20, 5, ACTION]);
-    let compressed = numbers(observations.clone()).into_iter().map(|number| {
-        let number = f64::from(number);
-        (number.signum() * (1.0 + number.abs()).ln()) as f32
+    let rows: Vec<Vec<f64>> = numbers(observations.clone())
+        .chunks(OBSERVATION)
+        .map(|row| row.iter().copied().map(f64::from).collect())
+        .collect();
+    let moments: Vec<(f64, f64)> = (0..OBSERVATION)
+        .map(|column| {
+            let mean = rows.iter().map(|row| row[column]).sum::<f64>() / 20.0;
+            (mean, (rows.iter().map(|row| (row[column] - mean).powi(2)).sum::<f64>() / 20.0).sqrt())
+        })
+        .collect();
+    let scaled = rows.iter().flat_map(|row| {
+        let compressed = row.iter().map(|number| number.signum() * (1.0 + number.abs()).ln());
+        let standard =
+            row.iter().zip(&moments).map(|(number, (mean, deviation))| (number - mean) / deviation);
+        compressed.chain(standard).map(|number| number as f32).collect::<Vec<_>>()
     });
-    let compressed = TensorData::new(compressed.collect::<Vec<f32>>(), [20, OBSERVATION]);
-    let compressed = Tensor::<2>::from_data(compressed, &Device::flex());
+    let scaled = TensorData::new(scaled.collect::<Vec<f32>>(), [20, 2 * OBSERVATION]);
+    let scaled = Tensor::<2>::from_data(scaled, &Device::flex());
     for plain in networks() {
-        let network = NetworkConfig { symmetric_log: true, ..plain.clone() };
-        let of = |network: &NetworkConfig, observations: &Tensor<2>| {
-            let (critic, actor) = (critic(network).valid(), actor(network.clone(), Covariance::Diagonal));
+        let network = NetworkConfig { observation_scales: true, ..plain.clone() };
+        let config = |network: &NetworkConfig| GaussianActorConfig {
+            network: network.clone(),
+            covariance: Covariance::Diagonal,
+            initial_standard_deviation: 0.5,
+            minimum_standard_deviation: 1e-3,
+            bounded_mean: false,
+        };
+        let of = |network: &NetworkConfig, size, observations: &Tensor<2>, seen: bool| {
+            let (device, rng) = (Device::flex(), &mut Rng::stream(1, Stream::Weights));
+            let mut critic = QNetwork::new(network, size, ACTION, &device, rng).unwrap();
+            let mut actor = GaussianActor::new(&config(network), size, ACTION, &device, rng).unwrap();
+            if seen {
+                (critic, actor) = (critic.observe(observations), actor.observe(observations));
+            }
+            assert_eq!((critic.observation_size(), actor.observation_size()), (size, size));
             let first: Tensor<2> = actions.clone().slice([0..20, 0..1]).squeeze_dim(1);
-            let mut all = numbers(critic.values(observations.clone(), first));
-            all.extend(numbers(critic.values_of_samples(observations.clone(), actions.clone())));
-            all.extend(numbers(actor.unwrap().valid().policy(observations.clone()).mean));
+            let mut all = numbers(critic.valid().values(observations.clone(), first));
+            all.extend(numbers(critic.valid().values_of_samples(observations.clone(), actions.clone())));
+            all.extend(numbers(actor.valid().policy(observations.clone()).mean));
             all
         };
-        let (with, given) = (of(&network, &observations), of(&plain, &compressed));
-        assert!(with.iter().zip(&given).all(|(with, given)| (with - given).abs() < 1e-5), "{network:?}");
-        let without = of(&plain, &observations);
-        assert!(with.iter().zip(&without).any(|(with, without)| (with - without).abs() > 1e-2));
+        let with = of(&network, OBSERVATION, &observations, true);
+        let given = of(&plain, 2 * OBSERVATION, &scaled, false);
+        assert!(largest_difference(&with, &given) < 1e-5, "{network:?}");
+        let unseen = of(&network, OBSERVATION, &observations, false);
+        assert!(largest_difference(&with, &unseen) > 1e-2, "{network:?}");
+        // Where nothing is kept of them, observing changes nothing.
+        assert_eq!(
+            of(&plain, OBSERVATION, &observations, true),
+            of(&plain, OBSERVATION, &observations, false)
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Activation, Hidden, NetworkConfig, input, linear};
+use super::layers::{Activation, Hidden, NetworkConfig, linear};
+use super::scales::{Scales, scaled};
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -25,6 +26,13 @@ pub trait Actor: Module + Sync {
 
     /// How many components an action has.
     fn action_size(&self) -> usize;
+
+    /// The same policy after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
+    /// learns from it. Override it where the module keeps statistics of them.
+    #[must_use]
+    fn observe(self, _observations: &Tensor<2>) -> Self {
+        self
+    }
 }
 
 /// The covariance of a [`GaussianActor`].
@@ -57,6 +65,7 @@ pub struct GaussianActorConfig {
 /// The default policy network: hidden layers, then μ and L.
 #[derive(Module, Debug)]
 pub struct GaussianActor {
+    scales: Option<Scales>,
     first: Linear,
     hidden: Hidden,
     mean: Linear,
@@ -103,8 +112,11 @@ impl GaussianActor {
         // Small output weights start the policy near mean 0 and the initial deviation, whatever the observation.
         let mut output = |outputs| linear(last, outputs, OUTPUT_GAIN, device, rng);
         let (mean, diagonal, lower) = (output(action_size), output(action_size), full.then(|| output(below)));
+        let scales = config.network.observation_scales.then(|| Scales::new(observation_size, device));
+        let inputs = config.network.inputs(observation_size);
         Ok(Self {
-            first: linear(observation_size, first, 1.0, device, rng),
+            scales,
+            first: linear(inputs, first, 1.0, device, rng),
             hidden: Hidden::new(&config.network, device, rng),
             mean,
             diagonal,
@@ -131,12 +143,14 @@ impl GaussianActorConfig {
             }
         };
         let hidden = self.network.hidden.iter();
-        let sizes: Vec<usize> =
-            [observation_size].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
+        let inputs = self.network.inputs(observation_size);
+        let sizes: Vec<usize> = [inputs].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
         let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
         let layers = sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?))?;
+        let scales =
+            if self.network.observation_scales { Scales::parameter_count(observation_size)? } else { 0 };
         let mut normalised = hidden.filter(|_| self.network.layer_norm);
-        normalised.try_fold(layers, |sum, &size| sum.checked_add(size.checked_mul(2)?))
+        normalised.try_fold(layers.checked_add(scales)?, |sum, &size| sum.checked_add(size.checked_mul(2)?))
     }
 }
 
@@ -144,8 +158,8 @@ const OUTPUT_GAIN: f64 = 0.01;
 
 impl Actor for GaussianActor {
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let features =
-            self.hidden.forward(self.first.forward(input(observations, self.config.network.symmetric_log)));
+        let observations = scaled(self.scales.as_ref(), observations);
+        let features = self.hidden.forward(self.first.forward(observations));
         let mean = self.mean.forward(features.clone());
         let mean = if self.config.bounded_mean { Activation::Tanh.forward(mean) } else { mean };
         // softplus(0) = log 2.
@@ -160,7 +174,12 @@ impl Actor for GaussianActor {
     }
 
     fn observation_size(&self) -> usize {
-        self.first.weight.dims()[0]
+        self.scales.as_ref().map_or_else(|| self.first.weight.dims()[0], Scales::observation_size)
+    }
+
+    fn observe(mut self, observations: &Tensor<2>) -> Self {
+        self.scales = self.scales.map(|scales| scales.follow(observations));
+        self
     }
 
     fn action_size(&self) -> usize {

@@ -5,7 +5,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::layers::{Hidden, NetworkConfig, input, linear};
+use super::layers::{Hidden, NetworkConfig, linear};
+use super::scales::{Scales, scaled};
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -23,6 +24,13 @@ pub trait Critic: Module + Sync {
 
     /// How many components an action has.
     fn action_size(&self) -> usize;
+
+    /// The same critic after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
+    /// learns from it. Override it where the module keeps statistics of them.
+    #[must_use]
+    fn observe(self, _observations: &Tensor<2>) -> Self {
+        self
+    }
 
     /// Q(s, a_j) of several `actions` `[batch, samples, action]` for each observation, as `[batch, samples]`.
     /// Override it where work on the observation can be shared between its actions.
@@ -71,6 +79,7 @@ const ROWS_A_BUFFER: usize = 32_768;
 /// The default critic: the first layer takes observation and action, then hidden layers and one output.
 #[derive(Module, Debug)]
 pub struct QNetwork {
+    scales: Option<Scales>,
     /// The first layer's part for the observation, with the layer's bias.
     observation: Linear,
     /// The first layer's part for the action. Kept apart, so that the observation's part is computed once a state,
@@ -78,8 +87,6 @@ pub struct QNetwork {
     action: Linear,
     hidden: Hidden,
     output: Linear,
-    #[module(skip)]
-    symmetric_log: bool,
 }
 
 impl QNetwork {
@@ -100,23 +107,29 @@ impl QNetwork {
         let device = &device.clone().autodiff();
         let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);
         // The two parts together are initialised as the one layer they stand for.
-        let inputs = (observation_size + action_size) as f64;
+        let of_observation = config.inputs(observation_size);
+        let inputs = (of_observation + action_size) as f64;
         let gain = |part: usize| (part as f64 / inputs).sqrt();
         let mut action = linear(action_size, first, gain(action_size), device, rng);
         action.bias = None;
         Ok(Self {
-            observation: linear(observation_size, first, gain(observation_size), device, rng),
+            scales: config.observation_scales.then(|| Scales::new(observation_size, device)),
+            observation: linear(of_observation, first, gain(of_observation), device, rng),
             action,
             hidden: Hidden::new(config, device, rng),
             output: linear(last, 1, 1.0, device, rng),
-            symmetric_log: config.symmetric_log,
         })
     }
 }
 
 impl Critic for QNetwork {
     fn observation_size(&self) -> usize {
-        self.observation.weight.dims()[0]
+        self.scales.as_ref().map_or_else(|| self.observation.weight.dims()[0], Scales::observation_size)
+    }
+
+    fn observe(mut self, observations: &Tensor<2>) -> Self {
+        self.scales = self.scales.map(|scales| scales.follow(observations));
+        self
     }
 
     fn action_size(&self) -> usize {
@@ -124,14 +137,14 @@ impl Critic for QNetwork {
     }
 
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        let observations = input(observations, self.symmetric_log);
+        let observations = scaled(self.scales.as_ref(), observations);
         let first = self.observation.forward(observations) + self.action.forward(actions);
         self.output.forward(self.hidden.forward(first)).squeeze_dim(1)
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
         let [states, samples, n] = actions.dims();
-        let observations = input(observations, self.symmetric_log);
+        let observations = scaled(self.scales.as_ref(), observations);
         let of_state: Tensor<3> = self.observation.forward(observations).unsqueeze_dim(1);
         let [_, _, width] = of_state.dims();
         let of_action = self.action.forward(actions.reshape([states * samples, n]));

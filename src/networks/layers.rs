@@ -20,11 +20,12 @@ pub struct NetworkConfig {
     /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from running away
     /// early on: leave it on.
     pub layer_norm: bool,
-    /// Whether observations first go through sign(s) log(1 + |s|), the symmetric logarithm of arXiv 2301.04104: a joint's
-    /// velocity of 20 no longer hides the angle of 0.5 beside it, and small numbers stay as they are. Accepted: either; leave
-    /// it off where all numbers are of one size.
+    /// Whether the first layer sees every number of an observation twice: by its symmetric logarithm, sign(s) log(1 + |s|)
+    /// (arXiv 2301.04104), and in units of its spread over what has been learnt from, (s - mean) / standard deviation. A
+    /// joint's velocity of 20 no longer hides the angle of 0.5 beside it, and small numbers stay visible. Accepted: either;
+    /// leave it off where all numbers are of one size.
     #[serde(default)]
-    pub symmetric_log: bool,
+    pub observation_scales: bool,
 }
 
 /// The function after a hidden layer.
@@ -65,13 +66,10 @@ impl NetworkConfig {
             "at least one layer, none of size 0 or above 65536",
         )
     }
-}
 
-/// The first layer's input.
-pub(crate) fn input(observations: Tensor<2>, symmetric_log: bool) -> Tensor<2> {
-    match symmetric_log {
-        true => observations.clone().sign() * observations.abs().log1p(),
-        false => observations,
+    /// How many numbers the first layer sees of an observation.
+    pub(crate) fn inputs(&self, observation_size: usize) -> usize {
+        if self.observation_scales { observation_size.saturating_mul(2) } else { observation_size }
     }
 }
 

@@ -8,6 +8,7 @@ mod layers;
 mod optimizer;
 mod parameters;
 mod precision;
+mod scales;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
 pub use average::follow;

@@ -13,7 +13,7 @@ pub fn quick() -> MpoConfig {
         hidden: vec![32],
         activation: Activation::Tanh,
         layer_norm: false,
-        symmetric_log: false,
+        observation_scales: false,
     };
     config.critic = network.clone();
     config.actor.network = network;
