@@ -98,7 +98,7 @@ impl Default for MpoConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: true,
-            observation_scales: true,
+            observation_scales: false,
         };
         Self {
             discount: 0.995,
@@ -111,9 +111,9 @@ impl Default for MpoConfig {
                 covariance: Covariance::Diagonal,
                 initial_standard_deviation: 0.3,
                 minimum_standard_deviation: 1e-4,
-                bounded_mean: true,
+                bounded_mean: false,
             },
-            exploration: Exploration::Pink,
+            exploration: Exploration::White,
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,

@@ -119,6 +119,41 @@ fn learns_a_task_that_terminates() {
     }
 }
 
+/// The best action is told by whether the observation is 1000 or 1000.05: who sees observations on two scales learns it,
+/// others cannot tell the two apart.
+#[test]
+fn learns_from_small_differences_between_large_observations() {
+    let mut rng = rng(5);
+    let mut replay = ReplayBuffer::new(1000, 1, 1).unwrap();
+    for episode in 0..500 {
+        let (observation, best) = [(1000.0, -0.5), (1000.05, 0.5)][episode % 2];
+        let action = rng.uniform(-1.0, 1.0) as f32;
+        replay.begin_episode(&[observation]).unwrap();
+        let step = Experience {
+            action: &[action],
+            log_probability: -std::f32::consts::LN_2,
+            reward: 1.0 - (action - best).powi(2),
+            next_observation: &[observation],
+            terminated: true,
+            truncated: false,
+        };
+        replay.push(step).unwrap();
+    }
+    for evaluation in [EVALUATIONS[0], PolicyEvaluation::Retrace { steps: 1, lambda: 1.0 }] {
+        let actions = [true, false].map(|observation_scales| {
+            let mut config = MpoConfig { evaluation, ..quick() };
+            config.critic.observation_scales = observation_scales;
+            config.actor.network.observation_scales = observation_scales;
+            let mut agent = agent(&config, 1, 1, 2);
+            train(&mut agent, &replay, 500);
+            [1000.0, 1000.05].map(|observation| agent.mean_action(&[observation]).unwrap()[0])
+        });
+        let [[low, high], [one, other]] = actions;
+        assert!((low + 0.5).abs() < 0.1 && (high - 0.5).abs() < 0.1, "{evaluation:?}: {low}, {high}");
+        assert!((one - other).abs() < 0.2, "{evaluation:?}: {one}, {other}");
+    }
+}
+
 /// Reward 1 at every step, γ = 0.9: worth 10 where episodes are cut off, 1 where they end.
 #[test]
 fn bootstraps_after_truncation_alone() {
@@ -224,8 +259,6 @@ fn copies_the_targets_every_period() {
     for preset in [MpoConfig::default(), MpoConfig::paper()] {
         let mut config = MpoConfig { target_period: 4, ..small(preset) };
         config.m_step.iterations = 1;
-        // Which move with each batch, and the policy a little with them.
-        config.actor.network.observation_scales = false;
         let mut agent = agent(&config, 3, 2, 1);
         for update in 0..14 {
             assert_eq!(agent.iterations(), update / 4);

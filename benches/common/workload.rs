@@ -11,7 +11,7 @@ pub enum Workload {
     W2,
     /// W2 at the size of a GPU: 4096 states, 64 sampled actions, networks of 1024-1024.
     Large,
-    /// The default preset: W2 with normalised networks that see observations on two scales, the action penalty and an averaged policy.
+    /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
     Default,
 }
 
@@ -24,9 +24,6 @@ impl Workload {
             Self::W2 | Self::Large => {
                 modern.critic.layer_norm = false;
                 modern.actor.network.layer_norm = false;
-                modern.critic.observation_scales = false;
-                modern.actor.network.observation_scales = false;
-                modern.actor.bounded_mean = false;
                 if let Self::Large = self {
                     modern.critic.hidden = vec![1024, 1024];
                     modern.actor.network.hidden = vec![1024, 1024];

@@ -14,7 +14,8 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    Environment, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer, TrainerConfig,
+    Environment, Event, Exploration, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
+    TrainerConfig,
 };
 
 /// The arguments of every training.
@@ -158,16 +159,26 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
+    /// The modern preset with observations on two scales, means inside the action range and pink noise, a candidate for
+    /// the next one.
+    Scales,
 }
 
 impl Preset {
     fn config(self) -> MpoConfig {
         let mut config = match self {
             Self::Paper | Self::PaperUnstable => MpoConfig::paper(),
-            Self::Default => MpoConfig::default(),
+            Self::Default | Self::Scales => MpoConfig::default(),
         };
-        if let Self::PaperUnstable = self {
-            config.e_step.form = DualForm::Unstable;
+        match self {
+            Self::PaperUnstable => config.e_step.form = DualForm::Unstable,
+            Self::Scales => {
+                config.critic.observation_scales = true;
+                config.actor.network.observation_scales = true;
+                config.actor.bounded_mean = true;
+                config.exploration = Exploration::Pink;
+            }
+            Self::Paper | Self::Default => {}
         }
         config
     }
