@@ -105,7 +105,7 @@ impl Default for MpoConfig {
             evaluation: PolicyEvaluation::NStep { steps: 5 },
             critic_loss: CriticLoss::Squared,
             critic: network.clone(),
-            critic_optimizer: OptimizerConfig { learning_rate: 2e-3, gradient_norm: None },
+            critic_optimizer: OptimizerConfig { learning_rate: 2e-3, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Diagonal,
@@ -133,7 +133,7 @@ impl Default for MpoConfig {
                     learning_rate_mean: 0.01,
                     learning_rate_covariance: 0.1,
                 },
-                optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None },
+                optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None, epsilon: 1e-8 },
             },
         }
     }
@@ -158,7 +158,7 @@ impl MpoConfig {
             evaluation: PolicyEvaluation::NStep { steps: 1 },
             critic_loss: CriticLoss::Huber,
             critic: network.clone(),
-            critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None },
+            critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Full,
@@ -186,7 +186,7 @@ impl MpoConfig {
                     learning_rate_mean: 0.1,
                     learning_rate_covariance: 0.01,
                 },
-                optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: Some(0.1) },
+                optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: Some(0.1), epsilon: 1e-8 },
             },
         }
     }

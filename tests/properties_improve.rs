@@ -58,7 +58,7 @@ fn config(constraint: Constraint) -> MStepConfig {
             learning_rate_mean: 1e-9,
             learning_rate_covariance: 1e-9,
         },
-        optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None },
+        optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None, epsilon: 1e-8 },
     }
 }
 
@@ -262,7 +262,7 @@ fn the_trust_regions_hold() {
             learning_rate_mean: 0.1,
             learning_rate_covariance: 0.1,
         };
-        let optimizer = OptimizerConfig { learning_rate: 3e-3, gradient_norm: None };
+        let optimizer = OptimizerConfig { learning_rate: 3e-3, gradient_norm: None, epsilon: 1e-8 };
         let config = MStepConfig { multipliers, optimizer, ..config(constraint) };
         let mut m_step = MStep::new(config, ACTION, &Device::flex()).unwrap();
         let mut tail: Vec<Vec<f64>> = Vec::new();

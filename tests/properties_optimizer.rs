@@ -55,10 +55,10 @@ struct Adam {
 }
 
 impl Adam {
-    fn step(&mut self, gradient: &[f64], learning_rate: f64, gradient_norm: Option<f64>) {
+    fn step(&mut self, gradient: &[f64], config: &OptimizerConfig) {
         let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
         // As PyTorch's `clip_grad_norm_`.
-        let factor = gradient_norm.map_or(1.0, |limit| (limit / (norm + 1e-6)).min(1.0));
+        let factor = config.gradient_norm.map_or(1.0, |limit| (limit / (norm + 1e-6)).min(1.0));
         self.steps += 1;
         for (index, gradient) in gradient.iter().map(|g| g * factor).enumerate() {
             let (first, second) = (&mut self.first[index], &mut self.second[index]);
@@ -66,7 +66,7 @@ impl Adam {
             *second = 0.999 * *second + 0.001 * gradient * gradient;
             let first = *first / (1.0 - 0.9_f64.powi(self.steps));
             let second = *second / (1.0 - 0.999_f64.powi(self.steps));
-            self.parameters[index] -= learning_rate * first / (second.sqrt() + 1e-8);
+            self.parameters[index] -= config.learning_rate * first / (second.sqrt() + config.epsilon);
         }
     }
 }
@@ -86,14 +86,16 @@ proptest! {
         gradients in gradients(),
         learning_rate in 1e-4..1.0_f64,
         gradient_norm in prop_oneof![Just(None), (0.01..10.0_f64).prop_map(Some)],
+        epsilon in prop_oneof![Just(1e-8), (-8.0..0.0_f64).prop_map(|exponent| 10_f64.powf(exponent))],
     ) {
-        let mut optimizer = Optimizer::new(OptimizerConfig { learning_rate, gradient_norm }).unwrap();
+        let config = OptimizerConfig { learning_rate, gradient_norm, epsilon };
+        let mut optimizer = Optimizer::new(config.clone()).unwrap();
         let mut adam = Adam::default();
         let mut parameters = Parameters::zeros();
         for gradient in &gradients {
             let loss = parameters.linear(gradient);
             parameters = optimizer.step(parameters, loss);
-            adam.step(gradient, learning_rate, gradient_norm);
+            adam.step(gradient, &config);
             for (measured, expected) in parameters.numbers().iter().zip(adam.parameters) {
                 // Burn holds β₁ and β₂ in single precision.
                 let error = (measured - expected).abs() / learning_rate;
@@ -106,13 +108,14 @@ proptest! {
 
 #[test]
 fn bad_settings_are_refused_by_name() {
+    let good = OptimizerConfig { learning_rate: 0.1, gradient_norm: None, epsilon: 1e-8 };
+    let below_single_precision = OptimizerConfig { epsilon: 1e-60, ..good.clone() };
+    assert!(matches!(Optimizer::new(below_single_precision), Err(Error::Config { .. })));
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         for (config, expected) in [
-            (OptimizerConfig { learning_rate: bad, gradient_norm: None }, "OptimizerConfig::learning_rate"),
-            (
-                OptimizerConfig { learning_rate: 0.1, gradient_norm: Some(bad) },
-                "OptimizerConfig::gradient_norm",
-            ),
+            (OptimizerConfig { learning_rate: bad, ..good.clone() }, "OptimizerConfig::learning_rate"),
+            (OptimizerConfig { gradient_norm: Some(bad), ..good.clone() }, "OptimizerConfig::gradient_norm"),
+            (OptimizerConfig { epsilon: bad, ..good.clone() }, "OptimizerConfig::epsilon"),
         ] {
             match Optimizer::new(config).unwrap_err() {
                 Error::Config { field, value, .. } => {

@@ -159,8 +159,8 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
-    /// The modern preset with observations on two scales, means inside the action range and pink noise, a candidate for
-    /// the next one.
+    /// The modern preset with observations on two scales, means inside the action range, pink noise and a larger epsilon in
+    /// Adam: a candidate for the next one.
     Scales,
 }
 
@@ -177,6 +177,8 @@ impl Preset {
                 config.actor.network.observation_scales = true;
                 config.actor.bounded_mean = true;
                 config.exploration = Exploration::Pink;
+                config.critic_optimizer.epsilon = 1.5e-4;
+                config.m_step.optimizer.epsilon = 1.5e-4;
             }
             Self::Paper | Self::Default => {}
         }

@@ -15,9 +15,19 @@ pub struct OptimizerConfig {
     /// The largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down to it.
     /// Accepted: above 0, or none. The paper clips the actor's to 0.1.
     pub gradient_norm: Option<f64>,
+    /// Adam's ε, beside the root of the average squared gradient. Accepted: above 0. 1e-8 is Adam's own. While rewards are
+    /// nearly always 0 the critic's gradients vanish, and Adam takes full steps along what noise is left of them, until all
+    /// actions are worth the same to the last bit and nothing is learnt any more; 1.5e-4 (Rainbow, arXiv 1710.02298)
+    /// holds it still.
+    #[serde(default = "adams_own")]
+    pub epsilon: f64,
 }
 
-/// Adam (β₁ 0.9, β₂ 0.999, ε 1e-8) with the gradient clipped by its global norm.
+fn adams_own() -> f64 {
+    1e-8
+}
+
+/// Adam (β₁ 0.9, β₂ 0.999) with the gradient clipped by its global norm.
 ///
 /// Works on all parameters of a module as on one long vector, in the order in which the module lists them.
 #[derive(Debug, Clone)]
@@ -38,6 +48,9 @@ impl Optimizer {
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
         check("OptimizerConfig::learning_rate", config.learning_rate, positive, "a positive, finite number")?;
+        let in_single_precision = |&x: &f64| positive(&f64::from(x as f32));
+        let accepted = "a positive, finite number in single precision";
+        check("OptimizerConfig::epsilon", config.epsilon, in_single_precision, accepted)?;
         if let Some(norm) = config.gradient_norm {
             check("OptimizerConfig::gradient_norm", norm, positive, "a positive, finite number, or none")?;
         }
@@ -74,7 +87,6 @@ impl Optimizer {
     /// Adam's direction for this gradient (arXiv 1412.6980, in the form of the end of its section 2).
     fn adam(&mut self, gradient: Tensor<1>) -> Tensor<1> {
         const RATES: [f32; 2] = [0.9, 0.999];
-        const EPSILON: f32 = 1e-8;
         let averages = self.averages.take();
         let [first, second] = averages.unwrap_or_else(|| [(); 2].map(|()| gradient.zeros_like()));
         let follow =
@@ -86,7 +98,8 @@ impl Optimizer {
         let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
         let [first_share, second_share] = RATES.map(|rate| 1.0 - rate.powi(steps));
         let second_share = second_share.sqrt();
-        first * (second_share / first_share) / (second.sqrt() + EPSILON * second_share)
+        let epsilon = self.config.epsilon as f32;
+        first * (second_share / first_share) / (second.sqrt() + epsilon * second_share)
     }
 
     /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the other.
