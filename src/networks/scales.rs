@@ -91,7 +91,7 @@ impl Scales {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
     use crate::host::{tensor, to_host};
