@@ -194,7 +194,7 @@ impl Curve {
         let range: Vec<_> = upper.chain(lower).collect();
         chart
             .draw_series([Polygon::new(range, BLUE.mix(0.15))])?
-            .label(format!("range of {} seeds", self.seeds))
+            .label(format!("range of {} seed{}", self.seeds, if self.seeds == 1 { "" } else { "s" }))
             .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], BLUE.mix(0.15).filled()));
         let median = self.points.iter().map(|point| (point.env_steps, point.median));
         chart
