@@ -16,9 +16,9 @@ pub struct OptimizerConfig {
     /// Accepted: above 0, or none. The paper clips the actor's to 0.1.
     pub gradient_norm: Option<f64>,
     /// Adam's ε, beside the root of the average squared gradient. Accepted: above 0. 1e-8 is Adam's own. While rewards are
-    /// nearly always 0 the critic's gradients vanish, and Adam takes full steps along what noise is left of them, until all
-    /// actions are worth the same to the last bit and nothing is learnt any more; 1.5e-4 (Rainbow, arXiv 1710.02298)
-    /// holds it still.
+    /// nearly always 0 the critic's gradients vanish, and Adam takes full steps along what noise is left of them: it can end
+    /// where all actions are worth the same to the last bit, and nothing is learnt for long. 1.5e-4 (Rainbow,
+    /// arXiv 1710.02298) makes small steps of small gradients.
     #[serde(default = "adams_own")]
     pub epsilon: f64,
 }
