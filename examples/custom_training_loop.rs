@@ -72,6 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         // Policy evaluation: regress the critic on 5-step targets.
         let batch = replay.sample_transitions(BATCH, 5, config.discount, &mut rng, &device)?;
+        (actor, critic) = (actor.observe(&batch.observations), critic.observe(&batch.observations));
         let policy = target_actor.policy(batch.next_observations.clone());
         let actions = sample(&policy, SAMPLES);
         let values =

@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::networks::{
-    Activation, Actor, Covariance, Critic, GaussianActor, GaussianActorConfig, NetworkConfig, QNetwork,
-    sampled_values,
+    Activation, Actor, Covariance, Critic, GaussianActor, GaussianActorConfig, NetworkConfig, Optimizer,
+    OptimizerConfig, QNetwork, sampled_values,
 };
 use mpo::{Error, Rng, Scale, Stream};
 
@@ -164,7 +164,7 @@ fn untrained_policies_start_where_they_are_told() {
 }
 
 /// Networks that see observations on two scales are others that are given both of them, here by their definition in double
-/// precision; and what they have seen is no parameter to be trained.
+/// precision, after a step of training too: what they have seen is no parameter to be trained.
 #[test]
 fn networks_see_observations_on_two_scales() {
     let rng = &mut Rng::stream(6, Stream::Replay);
@@ -206,6 +206,10 @@ fn networks_see_observations_on_two_scales() {
             }
             assert_eq!((critic.observation_size(), actor.observation_size()), (size, size));
             let first: Tensor<2> = actions.clone().slice([0..20, 0..1]).squeeze_dim(1);
+            let config = OptimizerConfig { learning_rate: 0.1, gradient_norm: None, epsilon: 1e-3 };
+            let [given, taken] = [observations, &first].map(|inner| Tensor::from_inner(inner.clone()));
+            let loss = critic.values(given, taken).square().mean() * 100.0;
+            critic = Optimizer::new(config).unwrap().step(critic, loss);
             let mut all = numbers(critic.valid().values(observations.clone(), first));
             all.extend(numbers(critic.valid().values_of_samples(observations.clone(), actions.clone())));
             all.extend(numbers(actor.valid().policy(observations.clone()).mean));

@@ -23,7 +23,7 @@ pub struct NetworkConfig {
     /// Whether the first layer sees every number of an observation twice: by its symmetric logarithm, sign(s) log(1 + |s|)
     /// (arXiv 2301.04104), and in units of its spread over what has been learnt from, (s - mean) / standard deviation. A
     /// joint's velocity of 20 no longer hides the angle of 0.5 beside it, and small numbers stay visible. Accepted: either;
-    /// leave it off where all numbers are of one size.
+    /// leave it off where all numbers are of one size. Loops of one's own call `observe` of actor and critic with each batch.
     #[serde(default)]
     pub observation_scales: bool,
 }
