@@ -8,7 +8,7 @@ use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
-use crate::exploration::Noise;
+use crate::exploration::Explorer;
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::memory::keep_freed_blocks;
@@ -52,7 +52,7 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     critic_optimizer: Optimizer,
     preferences: Preferences,
     m_step: MStep,
-    exploration: Noise,
+    explorer: Explorer,
     action_samples: Rng,
     updates: u64,
 }
@@ -62,7 +62,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 pub struct Action {
     /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
     pub action: Vec<f32>,
-    /// Its log-probability, which the replay keeps.
+    /// Its log-probability, which the replay keeps. An excursion's action is one of a few points, whose density is without
+    /// bound: the largest number stands for it, and Retrace cuts its traces there.
     pub log_probability: f32,
 }
 
@@ -117,7 +118,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             target_critic: in_precision(critic.valid(), precision),
             actor,
             critic,
-            exploration: Noise::new(Rng::stream(seed, Stream::Exploration)),
+            explorer: Explorer::new(config.exploration.clone(), Rng::stream(seed, Stream::Exploration))?,
             action_samples: Rng::stream(seed, Stream::ActionSamples),
             updates: 0,
             device,
@@ -162,7 +163,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
         let policy = self.behaviour.at(observation)?;
         let n = policy.action_size();
-        let noise = self.exploration.next(self.config.exploration, n);
+        if let Some(action) = self.explorer.excursion(n) {
+            return Ok(Action { action, log_probability: f32::MAX });
+        }
+        let noise = self.explorer.noise(n);
         let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
         let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
         let mut numbers = to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0))?;
@@ -225,7 +229,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
             let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
-            let (weights, found) = preferences.weigh(values, &states.actions)?;
+            let penalty = self.config.action_penalty.as_ref();
+            let costs = penalty.map(|penalty| penalty.cost.of(states.actions.clone()));
+            let (weights, found) = preferences.weigh(values, costs)?;
             // M-step: fit the policy to the weighted actions, inside its trust regions.
             let SampledActions { observations, policy, actions } = states.clone();
             let (actor, report) = m_step.improve(actor, observations, &policy, actions, weights)?;
@@ -235,9 +241,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
             let next_values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&next));
             let targets = self.critic_targets(batch, &observations, &actions, next_values);
+            let critic = critic.observe_targets(&targets);
             let taken = Tensor::from_inner(actions.clone().clamp(-1.0, 1.0));
             let values = critic.values(Tensor::from_inner(observations.clone()), taken);
-            let loss = self.config.critic_loss.loss(values, Tensor::from_inner(targets));
+            let [values, targets] = [values, Tensor::from_inner(targets)].map(|of| critic.in_units(of));
+            let loss = self.config.critic_loss.loss(values, targets);
             let critic_loss = loss.clone().inner();
             (critic_optimizer.step(critic, loss), critic_loss)
         };
@@ -257,6 +265,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
 
         let duals = preferences.finish(found, &of_duals)?;
 
+        self.explorer.learn(duals.values.interior);
         self.action_samples = action_samples;
         (self.preferences, self.m_step, self.critic_optimizer) = (preferences, m_step, critic_optimizer);
         (self.actor, self.critic) = (actor, critic);

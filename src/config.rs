@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::action_cost::{ActionCost, ActionPenalty};
 use crate::error::{Result, check, check_count};
 use crate::estep::EStepConfig;
 use crate::exploration::Exploration;
 use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
 use crate::networks::{
-    Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision,
+    Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision, QNetworkConfig,
 };
 use crate::targets::CriticLoss;
 
@@ -24,13 +25,13 @@ pub struct MpoConfig {
     pub evaluation: PolicyEvaluation,
     /// How the critic's errors are weighed.
     pub critic_loss: CriticLoss,
-    /// The critic's hidden layers.
-    pub critic: NetworkConfig,
+    /// The critic.
+    pub critic: QNetworkConfig,
     /// The critic's optimizer.
     pub critic_optimizer: OptimizerConfig,
     /// The policy network.
     pub actor: GaussianActorConfig,
-    /// The noise around the policy's mean with which it explores.
+    /// How it explores.
     #[serde(default)]
     pub exploration: Exploration,
     /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: at least 2. More make both
@@ -54,10 +55,8 @@ pub struct MpoConfig {
     pub average_rate: f64,
     /// The E-step.
     pub e_step: EStepConfig,
-    /// A second E-step, of the same form, that weighs actions by how little they reach beyond [-1, 1]; none leaves it
-    /// out. Its ε is small: 1e-3. Its weights multiply those of the critic's values. (MO-MPO adds the two up: with so
-    /// small an ε that draws the policy half-way back to where it was.)
-    pub action_penalty: Option<EStepConfig>,
+    /// A second E-step, which keeps what actions cost low; none leaves it out.
+    pub action_penalty: Option<ActionPenalty>,
     /// The M-step.
     pub m_step: MStepConfig,
 }
@@ -98,13 +97,13 @@ impl Default for MpoConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: true,
-            observation_scales: false,
+            normalise_observations: false,
         };
         Self {
             discount: 0.995,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
             critic_loss: CriticLoss::Squared,
-            critic: network.clone(),
+            critic: QNetworkConfig { network: network.clone(), normalise_values: false },
             critic_optimizer: OptimizerConfig { learning_rate: 2e-3, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
@@ -113,7 +112,7 @@ impl Default for MpoConfig {
                 minimum_standard_deviation: 1e-4,
                 bounded_mean: false,
             },
-            exploration: Exploration::White,
+            exploration: Exploration::default(),
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,
@@ -121,7 +120,10 @@ impl Default for MpoConfig {
             target_period: 100,
             average_rate: 0.002,
             e_step: EStepConfig::default(),
-            action_penalty: Some(EStepConfig { epsilon: 1e-3, ..EStepConfig::default() }),
+            action_penalty: Some(ActionPenalty {
+                cost: ActionCost::BeyondBounds,
+                e_step: EStepConfig { epsilon: 1e-3, ..EStepConfig::default() },
+            }),
             m_step: MStepConfig {
                 epsilon_mean: 0.05,
                 epsilon_covariance: 1e-6,
@@ -151,13 +153,13 @@ impl MpoConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: false,
-            observation_scales: false,
+            normalise_observations: false,
         };
         Self {
             discount: 0.99,
             evaluation: PolicyEvaluation::NStep { steps: 1 },
             critic_loss: CriticLoss::Huber,
-            critic: network.clone(),
+            critic: QNetworkConfig { network: network.clone(), normalise_values: false },
             critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
@@ -166,7 +168,7 @@ impl MpoConfig {
                 minimum_standard_deviation: 1e-4,
                 bounded_mean: false,
             },
-            exploration: Exploration::White,
+            exploration: Exploration::default(),
             sampled_actions: 64,
             batch_size: 256,
             target_critic_precision: Precision::Single,

@@ -213,15 +213,6 @@ impl Found {
     pub(crate) const NUMBERS: usize = 4;
 }
 
-/// How far each sampled action lies outside [-1, 1], as a cost to be kept low beside the critic's values (MO-MPO,
-/// arXiv 2005.07513, as Acme uses it): -‖a - clip(a)‖ for `actions` `[batch, samples, action]`, as
-/// `[batch, samples]`.
-pub fn action_penalty(actions: Tensor<3>) -> Tensor<2> {
-    let [states, samples, _] = actions.dims();
-    let outside = actions.clone() - actions.clamp(-1.0, 1.0);
-    -outside.square().sum_dim(2).sqrt().reshape([states, samples])
-}
-
 /// Adam on x with η = softplus(x) + 1e-8.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Descent {

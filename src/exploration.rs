@@ -1,53 +1,147 @@
-//! The noise with which the behaviour policy explores.
+//! How the behaviour policy explores.
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Result, check};
 use crate::rng::Rng;
+
+/// How an agent explores: by noise around the policy's mean, and by excursions away from it. For one environment at a time:
+/// both go on from each call of [`MpoAgent::act`](crate::MpoAgent::act) to the next.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Exploration {
+    /// How the noise of one action hangs together with that of the next.
+    pub noise: NoiseColour,
+    /// None leaves them out.
+    pub excursions: Option<Excursions>,
+}
 
 /// How the noise of one action hangs together with that of the next. Each action's by itself is standard normal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Exploration {
+pub enum NoiseColour {
     /// Not at all. Over a few steps such noise averages out, and a body with inertia hardly moves.
     #[default]
     White,
     /// Its power falls as 1 / frequency: swings of every length up to hundreds of steps (Eberhard et al., "Pink Noise Is All
-    /// You Need", ICLR 2023). For one environment at a time: the noise goes on from each call of
-    /// [`MpoAgent::act`](crate::MpoAgent::act) to the next.
+    /// You Need", ICLR 2023).
     Pink,
+}
+
+/// Phases in which the policy is not asked: each component of the action is at one of its ends, drawn anew from time to time
+/// (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them
+/// as it is not by noise around a mean, and comes upon rewards that are rare.
+///
+/// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find a temperature
+/// above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
+/// more than another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Excursions {
+    /// The probability of an excursion while the policy is not informed. Accepted: 0 to 1.
+    pub uninformed: f64,
+    /// The probability once it is. Accepted: 0 to 1.
+    pub informed: f64,
+    /// The actions of a phase: as many as an episode has, or the body's falls take. Accepted: at least 1.
+    pub phase: u64,
+    /// How many actions in a row are the same, in the mean. Accepted: at least 1. About as many as a limb needs from one end to
+    /// the other.
+    pub hold: f64,
+}
+
+impl Default for Excursions {
+    /// For episodes of 1,000 steps, of 20 to 40 ms each.
+    fn default() -> Self {
+        Self { uninformed: 0.8, informed: 0.05, phase: 1000, hold: 16.0 }
+    }
+}
+
+impl Excursions {
+    fn validate(&self) -> Result<()> {
+        let probability = |&x: &f64| (0.0..=1.0).contains(&x);
+        check("Excursions::uninformed", self.uninformed, probability, "0 to 1")?;
+        check("Excursions::informed", self.informed, probability, "0 to 1")?;
+        check("Excursions::phase", self.phase, |&phase| phase > 0, "at least 1")?;
+        check("Excursions::hold", self.hold, |&hold| hold >= 1.0 && hold.is_finite(), "at least 1, finite")
+    }
 }
 
 /// Time constants in steps, two octaves apart. As many autoregressive processes of equal power add up to pink noise between
 /// the periods of the first and the last.
 const TIME_CONSTANTS: [f32; 5] = [0.0, 4.0, 16.0, 64.0, 256.0];
 
-/// A source of such noise.
+/// Over how many updates it is judged whether the policy is informed.
+const JUDGED: f64 = 500.0;
+
+/// What explores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Noise {
+pub(crate) struct Explorer {
+    config: Exploration,
     rng: Rng,
     /// The state of each process for each component of the action, process after process; empty before the first action
     /// and for white noise.
     processes: Vec<f32>,
+    /// The share of the latest E-steps that were informed.
+    informed: f64,
+    /// The actions of this phase that are left.
+    left: u64,
+    /// Whether this phase is an excursion.
+    excursion: bool,
+    /// The excursion's action; empty before its first.
+    held: Vec<f32>,
 }
 
-impl Noise {
-    pub(crate) fn new(rng: Rng) -> Self {
-        Self { rng, processes: Vec::new() }
+impl Explorer {
+    pub(crate) fn new(config: Exploration, rng: Rng) -> Result<Self> {
+        config.excursions.as_ref().map_or(Ok(()), Excursions::validate)?;
+        Ok(Self {
+            config,
+            rng,
+            processes: Vec::new(),
+            informed: 1.0,
+            left: 0,
+            excursion: false,
+            held: Vec::new(),
+        })
     }
 
-    /// Whether it can go on with actions of `n` components.
-    pub(crate) fn fits(&self, n: usize) -> bool {
-        self.processes.is_empty() || self.processes.len() == n * TIME_CONSTANTS.len()
+    /// Whether it can go on with these settings, and actions of `n` components.
+    pub(crate) fn fits(&self, config: &Exploration, n: usize) -> bool {
+        self.config == *config
+            && (self.processes.is_empty() || self.processes.len() == n * TIME_CONSTANTS.len())
+            && (self.held.is_empty() || self.held.len() == n)
     }
 
-    /// The noise of the next action, of `n` components.
-    pub(crate) fn next(&mut self, exploration: Exploration, n: usize) -> Vec<f32> {
-        match exploration {
-            Exploration::White => self.rng.normals(n),
-            Exploration::Pink => self.next_pink(n),
+    /// After an update: whether its E-step told actions apart.
+    pub(crate) fn learn(&mut self, informed: bool) {
+        self.informed += (f64::from(u8::from(informed)) - self.informed) / JUDGED;
+    }
+
+    /// The next action, of `n` components, where it is an excursion's.
+    pub(crate) fn excursion(&mut self, n: usize) -> Option<Vec<f32>> {
+        let Excursions { uninformed, informed, phase, hold } = self.config.excursions.clone()?;
+        if self.left == 0 {
+            self.left = phase;
+            let probability = if self.informed > 0.5 { informed } else { uninformed };
+            self.excursion = self.rng.uniform(0.0, 1.0) < probability;
+            self.held.clear();
+        }
+        self.left -= 1;
+        if !self.excursion {
+            return None;
+        }
+        if self.held.is_empty() || self.rng.uniform(0.0, 1.0) < 1.0 / hold {
+            self.held = (0..n).map(|_| if self.rng.normal() > 0.0 { 1.0 } else { -1.0 }).collect();
+        }
+        Some(self.held.clone())
+    }
+
+    /// The noise of the next action around the policy's mean, of `n` components.
+    pub(crate) fn noise(&mut self, n: usize) -> Vec<f32> {
+        match self.config.noise {
+            NoiseColour::White => self.rng.normals(n),
+            NoiseColour::Pink => self.pink_noise(n),
         }
     }
 
-    fn next_pink(&mut self, n: usize) -> Vec<f32> {
+    fn pink_noise(&mut self, n: usize) -> Vec<f32> {
         let fresh = self.rng.normals(n * TIME_CONSTANTS.len());
         if self.processes.is_empty() {
             self.processes = fresh;
@@ -75,11 +169,12 @@ mod tests {
     #[test]
     fn has_the_correlations_of_its_colour() {
         const STEPS: usize = 400_000;
-        for exploration in [Exploration::White, Exploration::Pink] {
-            let mut noise = Noise::new(Rng::stream(3, Stream::Exploration));
+        for colour in [NoiseColour::White, NoiseColour::Pink] {
+            let exploration = Exploration { noise: colour, excursions: None };
+            let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             let mut components = [Vec::new(), Vec::new()];
             for _ in 0..STEPS {
-                let numbers = noise.next(exploration, components.len());
+                let numbers = explorer.noise(components.len());
                 components
                     .iter_mut()
                     .zip(numbers)
@@ -90,22 +185,22 @@ mod tests {
                 products.sum::<f64>() / one.len().min(other.len()) as f64
             };
             for series in &components {
-                assert!(correlation(series, &[1.0; STEPS]).abs() < 0.05, "{exploration:?}");
-                assert!((correlation(series, series) - 1.0).abs() < 0.05, "{exploration:?}");
+                assert!(correlation(series, &[1.0; STEPS]).abs() < 0.05, "{colour:?}");
+                assert!((correlation(series, series) - 1.0).abs() < 0.05, "{colour:?}");
                 for lag in [1, 3, 10, 30, 100] {
-                    let expected: f64 = match exploration {
-                        Exploration::White => 0.0,
-                        Exploration::Pink => {
+                    let expected: f64 = match colour {
+                        NoiseColour::White => 0.0,
+                        NoiseColour::Pink => {
                             let slow = [4.0, 16.0, 64.0, 256.0];
                             slow.map(|time: f64| (-f64::from(lag) / time).exp() / 5.0).iter().sum()
                         }
                     };
                     let measured = correlation(series, &series[lag as usize..]);
-                    assert!((measured - expected).abs() < 0.05, "{exploration:?}, {lag}: {measured}");
+                    assert!((measured - expected).abs() < 0.05, "{colour:?}, {lag}: {measured}");
                 }
             }
             let across = correlation(&components[0], &components[1]);
-            assert!(across.abs() < 0.05, "{exploration:?}: the components hang together, {across}");
+            assert!(across.abs() < 0.05, "{colour:?}: the components hang together, {across}");
         }
     }
 }

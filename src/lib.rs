@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod action_cost;
 mod agent;
 mod batch;
 mod checkpoints;
@@ -32,14 +33,15 @@ mod worker;
 
 pub use burn::tensor::Device;
 
+pub use action_cost::{ActionCost, ActionPenalty, action_penalty};
 pub use agent::{Action, MpoAgent};
 pub use batch::{Batch, Sequences, Transitions};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
 pub use devices::device;
 pub use environment::{ActionBounds, Environment, Step};
 pub use error::{BoxedError, Error, Result};
-pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver, action_penalty};
-pub use exploration::Exploration;
+pub use estep::{EStep, EStepConfig, EStepSolution, TemperatureSolver};
+pub use exploration::{Excursions, Exploration, NoiseColour};
 pub use gaussian::{DecoupledKl, Gaussian, Scale};
 pub use metrics::Metrics;
 pub use mstep::{

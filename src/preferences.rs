@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::config::MpoConfig;
 use crate::dual::DualSolution;
 use crate::error::Result;
-use crate::estep::{EStep, Found, action_penalty};
+use crate::estep::{EStep, Found};
 use crate::host::to_host;
 
 /// What makes one sampled action better than another.
@@ -13,7 +13,7 @@ use crate::host::to_host;
 pub(crate) struct Preferences<T = EStep> {
     /// The critic's values.
     pub(crate) values: T,
-    /// How little an action reaches beyond [-1, 1].
+    /// The actions' costs.
     pub(crate) penalty: Option<T>,
 }
 
@@ -21,22 +21,25 @@ impl Preferences {
     pub(crate) fn new(config: &MpoConfig) -> Result<Self> {
         Ok(Self {
             values: EStep::new(config.e_step.clone())?,
-            penalty: config.action_penalty.clone().map(EStep::new).transpose()?,
+            penalty: config
+                .action_penalty
+                .as_ref()
+                .map(|penalty| EStep::new(penalty.e_step.clone()))
+                .transpose()?,
         })
     }
 
-    /// The weights of `actions` `[states, samples, action]` that have these `values` `[states, samples]`, and the solutions
-    /// of the duals as far as they are known by then.
+    /// The weights of actions that have these `values` and, where they are penalised, these `costs`, all `[states, samples]`, and
+    /// the solutions of the duals as far as they are known by then.
     pub(crate) fn weigh(
         &mut self,
         values: Tensor<2>,
-        actions: &Tensor<3>,
+        costs: Option<Tensor<2>>,
     ) -> Result<(Tensor<2>, Preferences<Found>)> {
-        let Some(penalty) = &mut self.penalty else {
+        let (Some(penalty), Some(costs)) = (&mut self.penalty, costs) else {
             let (weights, values) = self.values.begin(values, None)?;
             return Ok((weights, Preferences { values, penalty: None }));
         };
-        let costs = action_penalty(actions.clone());
         let (mut values_read, mut costs_read) = (None, None);
         if !self.values.is_on_device() && !penalty.is_on_device() {
             // The host waits for the device once, not twice.

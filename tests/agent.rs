@@ -21,8 +21,9 @@ use common::training::{quick, train};
 use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
 use mpo::targets::CriticLoss;
 use mpo::{
-    Action, Actor, Batch, Critic, EStepConfig, Experience, Exploration, ImproveAt, Metrics, MpoAgent,
-    MpoConfig, PolicyEvaluation, ReplayBuffer, Scale, TemperatureSolver, TrainerConfig, Transitions,
+    Action, ActionCost, ActionPenalty, Actor, Batch, Critic, EStepConfig, Excursions, Experience, ImproveAt,
+    Metrics, MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, ReplayBuffer, Scale, TemperatureSolver,
+    TrainerConfig, Transitions,
 };
 
 /// Episodes of one step from the observation [1] back to it, with actions all over [-1, 1].
@@ -119,7 +120,7 @@ fn learns_a_task_that_terminates() {
     }
 }
 
-/// The best action is told by whether the observation is 1000 or 1000.05: who sees observations on two scales learns it,
+/// The best action is told by whether the observation is 1000 or 1000.05: who normalises observations learns it,
 /// others cannot tell the two apart.
 #[test]
 fn learns_from_small_differences_between_large_observations() {
@@ -140,10 +141,10 @@ fn learns_from_small_differences_between_large_observations() {
         replay.push(step).unwrap();
     }
     for evaluation in [EVALUATIONS[0], PolicyEvaluation::Retrace { steps: 1, lambda: 1.0 }] {
-        let actions = [true, false].map(|observation_scales| {
+        let actions = [true, false].map(|normalise_observations| {
             let mut config = MpoConfig { evaluation, ..quick() };
-            config.critic.observation_scales = observation_scales;
-            config.actor.network.observation_scales = observation_scales;
+            config.critic.network.normalise_observations = normalise_observations;
+            config.actor.network.normalise_observations = normalise_observations;
             let mut agent = agent(&config, 1, 1, 2);
             train(&mut agent, &replay, 500);
             [1000.0, 1000.05].map(|observation| agent.mean_action(&[observation]).unwrap()[0])
@@ -235,21 +236,26 @@ fn critics_see_clipped_actions() {
 /// Where all actions are worth the same, only the penalty says which way to go: back to where actions have effect.
 #[test]
 fn the_penalty_pulls_actions_inside() {
-    let penalty = Some(EStepConfig { epsilon: 0.1, ..EStepConfig::default() });
-    let learn = |action_penalty| {
-        let mut agent = table_agent(MpoConfig { action_penalty, ..quick() }, 2.0, 0.0);
+    let e_step = EStepConfig { epsilon: 0.1, ..EStepConfig::default() };
+    let learn = |cost: Option<ActionCost>, start| {
+        let action_penalty = cost.map(|cost| ActionPenalty { cost, e_step: e_step.clone() });
+        let mut agent = table_agent(MpoConfig { action_penalty, ..quick() }, start, 0.0);
         let metrics = agent.update(&from_one_state_to_another()).unwrap();
         for _ in 0..20 {
             agent.update(&from_one_state_to_another()).unwrap();
         }
         (metrics, agent.mean_action(&[0.0, 1.0]).unwrap()[0])
     };
-    let (metrics, mean) = learn(penalty);
-    assert!(metrics.penalty_temperature > 0.0);
-    assert!(mean < 1.95, "{mean}");
-    let (metrics, mean) = learn(None);
-    assert_eq!(metrics.penalty_temperature, 0.0);
-    assert!((mean - 2.0).abs() < 0.1, "{mean}");
+    for (cost, start) in
+        [(ActionCost::BeyondBounds, 2.0), (ActionCost::Effort, 2.0), (ActionCost::Effort, -0.5)]
+    {
+        let (metrics, mean) = learn(Some(cost), start);
+        assert!(metrics.penalty_temperature > 0.0);
+        assert!(mean.abs() < start.abs() - 0.03, "{cost:?}: from {start} to {mean}");
+        let (metrics, mean) = learn(None, start);
+        assert_eq!(metrics.penalty_temperature, 0.0);
+        assert!((mean - start).abs() < 0.02, "from {start} to {mean}");
+    }
 }
 
 /// After each copy the policy is its own target: no KL divergence between the two then, and only then.
@@ -350,15 +356,47 @@ fn actions_have_the_probability_of_the_gaussian() {
 #[test]
 fn explores_with_the_noise_of_its_settings() {
     let pink = [4.0, 16.0, 64.0, 256.0].map(|time: f64| (-1.0 / time).exp() / 5.0).iter().sum();
-    for (exploration, expected) in [(Exploration::White, 0.0), (Exploration::Pink, pink)] {
-        let config = MpoConfig { exploration, ..small(MpoConfig::default()) };
+    for (noise, expected) in [(NoiseColour::White, 0.0), (NoiseColour::Pink, pink)] {
+        let mut config = small(MpoConfig::default());
+        config.exploration.noise = noise;
         let mut agent = agent(&config, 3, 2, 6);
         let mean = f64::from(agent.mean_action(&[0.4, -1.0, 0.7]).unwrap()[1]);
         let mut act = || f64::from(agent.act(&[0.4, -1.0, 0.7]).unwrap().action[1]) - mean;
-        let noise: Vec<f64> = (0..20_000).map(|_| act()).collect();
-        let power: f64 = noise.iter().map(|z| z * z).sum();
-        let measured = noise.iter().zip(&noise[1..]).map(|(z, next)| z * next).sum::<f64>() / power;
-        assert!((measured - expected).abs() < 0.06, "{exploration:?}: {measured}, expected {expected}");
+        let series: Vec<f64> = (0..20_000).map(|_| act()).collect();
+        let power: f64 = series.iter().map(|z| z * z).sum();
+        let measured = series.iter().zip(&series[1..]).map(|(z, next)| z * next).sum::<f64>() / power;
+        assert!((measured - expected).abs() < 0.06, "{noise:?}: {measured}, expected {expected}");
+    }
+}
+
+/// Phases of actions at the ends of the range, mostly the same as the one before, whose density is without bound; and a policy
+/// around its mean in between. They are frequent while the E-step finds no action worth more than another, rare once it does.
+#[test]
+fn excursions_are_for_the_uninformed() {
+    const PHASE: usize = 20;
+    let excursions = Excursions { uninformed: 0.9, informed: 0.1, phase: PHASE as u64, hold: 4.0 };
+    let replay = random_replay(20, 20, 1, 2);
+    for minimum_temperature in [0.0, 1e6] {
+        let mut config = quick();
+        config.e_step.minimum_temperature = minimum_temperature;
+        config.exploration.excursions = Some(excursions.clone());
+        let mut agent = agent(&config, 1, 2, 6);
+        // Agents are taken for informed before their first updates.
+        train(&mut agent, &replay, 800);
+        let phases: Vec<bool> = (0..400)
+            .map(|_| {
+                let actions: Vec<Action> = (0..PHASE).map(|_| agent.act(&[1.0]).unwrap()).collect();
+                let at_ends = |action: &Action| action.action.iter().all(|a| a.abs() == 1.0);
+                assert!(actions.iter().all(|action| at_ends(action) == at_ends(&actions[0])));
+                for action in &actions {
+                    assert_eq!(action.log_probability == f32::MAX, at_ends(action), "{action:?}");
+                }
+                at_ends(&actions[0])
+            })
+            .collect();
+        let share = phases.iter().filter(|&&excursion| excursion).count() as f64 / 400.0;
+        let expected = if minimum_temperature > 0.0 { 0.9 } else { 0.1 };
+        assert!((share - expected).abs() < 0.075, "{minimum_temperature}: {share}");
     }
 }
 

@@ -18,8 +18,8 @@ use common::presets::small;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
-    ActionBounds, Environment, Error, Event, Exploration, MpoAgent, MpoConfig, PolicyEvaluation, Progress,
-    Rng, Step, StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
+    ActionBounds, Environment, Error, Event, Excursions, Exploration, MpoAgent, MpoConfig, NoiseColour,
+    PolicyEvaluation, Progress, Rng, Step, StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
 
@@ -103,10 +103,15 @@ fn remains(trainer: &mut Trainer<Cartpole>, folder: &Path) -> [Vec<u8>; 5] {
 fn settings() -> [MpoConfig; 4] {
     let mut retrace = tiny(MpoConfig::paper());
     retrace.evaluation = PolicyEvaluation::Retrace { steps: 4, lambda: 0.9 };
-    retrace.exploration = Exploration::Pink;
+    retrace.exploration = Exploration {
+        noise: NoiseColour::Pink,
+        // Often, and shorter than the runs, so that these are interrupted within them too.
+        excursions: Some(Excursions { uninformed: 0.5, informed: 0.5, phase: 7, hold: 2.0 }),
+    };
     retrace.actor.bounded_mean = true;
-    retrace.actor.network.observation_scales = true;
-    retrace.critic.observation_scales = true;
+    retrace.actor.network.normalise_observations = true;
+    retrace.critic.network.normalise_observations = true;
+    retrace.critic.normalise_values = true;
     let mut descent = tiny(MpoConfig::default());
     descent.e_step.solver = TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 };
     [tiny(MpoConfig::default()), tiny(MpoConfig::paper()), retrace, descent]
@@ -296,14 +301,14 @@ fn runs_of_other_settings_are_refused_by_name() {
     let mut other_agent = tiny(MpoConfig::default());
     other_agent.m_step.optimizer.learning_rate = 0.125;
     let mut wider = tiny(MpoConfig::default());
-    wider.critic.hidden = vec![32, 33];
+    wider.critic.network.hidden = vec![32, 33];
     let tiny = tiny(MpoConfig::default());
     for (agent, run, words) in [
         (&tiny, TrainerConfig { seed: 4, ..config(800) }, "seed = 3, not 4"),
         (&tiny, TrainerConfig { replay_capacity: 1201, ..config(800) }, "replay_capacity = 1200, not 1201"),
         (&tiny, TrainerConfig { updates_per_step: 0.5, ..config(800) }, "updates_per_step = 0.25, not 0.5"),
         (&other_agent, config(800), "m_step.optimizer.learning_rate = 0.0001, not 0.125"),
-        (&wider, config(800), "critic.hidden = [32,32], not [32,33]"),
+        (&wider, config(800), "critic.network.hidden = [32,32], not [32,33]"),
     ] {
         let mut trainer = trainer_of(agent, run, folder.path(), &device);
         let error = trainer.resume().unwrap_err();

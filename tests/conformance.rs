@@ -71,8 +71,12 @@ fn conforms(what: &str, tolerance: f32, compute: impl Fn(&Device) -> Vec<Vec<f32
     }
 }
 
-fn presets() -> [(&'static str, MpoConfig); 2] {
-    [("default", MpoConfig::default()), ("paper", MpoConfig::paper())]
+fn presets() -> [(&'static str, MpoConfig); 3] {
+    let mut normalised = MpoConfig::default();
+    normalised.actor.network.normalise_observations = true;
+    normalised.critic.network.normalise_observations = true;
+    normalised.critic.normalise_values = true;
+    [("default", MpoConfig::default()), ("paper", MpoConfig::paper()), ("normalised", normalised)]
 }
 
 fn scale_numbers(scale: &Scale) -> Vec<f32> {
@@ -198,7 +202,7 @@ fn fifty_updates() {
             let mut config = config.clone();
             config.e_step.solver = solver;
             if let Some(penalty) = &mut config.action_penalty {
-                penalty.solver = solver;
+                penalty.e_step.solver = solver;
             }
             conforms(&format!("{name}, 50 updates, {solver:?}"), 1e-3, |device| {
                 let (metrics, actions) = updates(&config, device);

@@ -14,7 +14,7 @@ const ACTION_SIZE: usize = 2;
 
 fn agent(covariance: Covariance, hidden: Vec<usize>, layer_norm: bool) -> MpoAgent {
     let network =
-        NetworkConfig { hidden, activation: Activation::Elu, layer_norm, observation_scales: layer_norm };
+        NetworkConfig { hidden, activation: Activation::Elu, layer_norm, normalise_observations: layer_norm };
     let mut config = MpoConfig::paper();
     config.actor.network = network;
     config.actor.covariance = covariance;
@@ -68,9 +68,9 @@ fn a_loaded_policy_is_the_saved_one_to_the_bit() {
 fn the_file_is_small_and_alone_in_its_folder() {
     let folder = TempDir::new().unwrap();
     let path = saved(&folder, &agent(Covariance::Diagonal, vec![256, 256], true));
-    // Mean and deviation of three numbers, the count of batches, two layers with their normalisation, the first of six
+    // Mean and deviation of three numbers, the count of batches, two layers with their normalisation, the first of three
     // inputs, two outputs of two, four bytes each.
-    let parameters = 2 * 3 + 1 + (6 + 1) * 256 + 2 * 256 + (256 + 1) * 256 + 2 * 256 + (256 + 1) * 4;
+    let parameters = 2 * 3 + 1 + (3 + 1) * 256 + 2 * 256 + (256 + 1) * 256 + 2 * 256 + (256 + 1) * 4;
     let length = fs::metadata(&path).unwrap().len();
     assert!((4 * parameters..4 * parameters + 400).contains(&length), "{length}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -6,7 +6,7 @@ mod support {
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::dual::{DualForm, DualSolution};
-use mpo::{EStep, EStepConfig, EStepSolution, Error, TemperatureSolver, action_penalty};
+use mpo::{ActionCost, EStep, EStepConfig, EStepSolution, Error, TemperatureSolver, action_penalty};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::random::cases;
@@ -157,6 +157,17 @@ proptest! {
         let penalty = action_penalty(tensor);
         prop_assert_eq!(penalty.dims(), [2, 3]);
         prop_assert!(largest_difference(&numbers(penalty), &expected) <= 1e-6);
+    }
+
+    /// Minus the sum of the squared components.
+    #[test]
+    fn effort_is_the_squared_length(actions in vec(-3.0..3.0_f32, 2 * 3 * 4)) {
+        let tensor = Tensor::from_data(TensorData::new(actions.clone(), [2, 3, 4]), &Device::flex());
+        let expected: Vec<f64> =
+            actions.chunks(4).map(|action| -action.iter().map(|&a| f64::from(a).powi(2)).sum::<f64>()).collect();
+        let cost = ActionCost::Effort.of(tensor);
+        prop_assert_eq!(cost.dims(), [2, 3]);
+        prop_assert!(largest_difference(&numbers(cost), &expected) <= 1e-5);
     }
 }
 

@@ -33,7 +33,7 @@ fn actor(covariance: Covariance, initial_standard_deviation: f64, rng: &mut Rng)
         hidden: vec![16, 16],
         activation: Activation::Elu,
         layer_norm: false,
-        observation_scales: false,
+        normalise_observations: false,
     };
     let config = GaussianActorConfig {
         network,

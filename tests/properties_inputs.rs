@@ -50,7 +50,7 @@ fn leaves(value: &mut Value) -> Vec<&mut Value> {
 
 fn preset(index: usize) -> MpoConfig {
     let mut config = small(if index.is_multiple_of(2) { MpoConfig::default() } else { MpoConfig::paper() });
-    config.critic.hidden = vec![4];
+    config.critic.network.hidden = vec![4];
     config.actor.network.hidden = vec![4];
     (config.batch_size, config.sampled_actions) = (4, 3);
     if index >= 2 {

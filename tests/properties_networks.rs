@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::networks::{
     Activation, Actor, Covariance, Critic, GaussianActor, GaussianActorConfig, NetworkConfig, Optimizer,
-    OptimizerConfig, QNetwork, sampled_values,
+    OptimizerConfig, QNetwork, QNetworkConfig, sampled_values,
 };
 use mpo::{Error, Rng, Scale, Stream};
 
@@ -19,13 +19,21 @@ fn networks() -> impl Iterator<Item = NetworkConfig> {
         hidden: vec![32, 24],
         activation,
         layer_norm,
-        observation_scales: false,
+        normalise_observations: false,
     })
 }
 
-fn critic(config: &NetworkConfig) -> QNetwork {
+fn critic(network: &NetworkConfig) -> QNetwork {
+    critic_with_values(network, false)
+}
+
+fn of_critic(network: &NetworkConfig, normalise_values: bool) -> QNetworkConfig {
+    QNetworkConfig { network: network.clone(), normalise_values }
+}
+
+fn critic_with_values(network: &NetworkConfig, normalise_values: bool) -> QNetwork {
     let rng = &mut Rng::stream(1, Stream::Weights);
-    QNetwork::new(config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
+    QNetwork::new(&of_critic(network, normalise_values), OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
 }
 
 fn actor(network: NetworkConfig, covariance: Covariance) -> mpo::Result<GaussianActor> {
@@ -163,10 +171,10 @@ fn untrained_policies_start_where_they_are_told() {
     }
 }
 
-/// Networks that see observations on two scales are others that are given both of them, here by their definition in double
-/// precision, after a step of training too: what they have seen is no parameter to be trained.
+/// Networks that normalise observations are others that are given them so, here by their definition in double precision, after
+/// a step of training too: what they have seen is no parameter to be trained.
 #[test]
-fn networks_see_observations_on_two_scales() {
+fn networks_normalise_observations() {
     let rng = &mut Rng::stream(6, Stream::Replay);
     let observations = normals(rng, [20, OBSERVATION]) * 30.0 + 5.0;
     let actions = normals(rng, [20, 5, ACTION]);
@@ -180,16 +188,12 @@ fn networks_see_observations_on_two_scales() {
             (mean, (rows.iter().map(|row| (row[column] - mean).powi(2)).sum::<f64>() / 20.0).sqrt())
         })
         .collect();
-    let scaled = rows.iter().flat_map(|row| {
-        let compressed = row.iter().map(|number| number.signum() * (1.0 + number.abs()).ln());
-        let standard =
-            row.iter().zip(&moments).map(|(number, (mean, deviation))| (number - mean) / deviation);
-        compressed.chain(standard).map(|number| number as f32).collect::<Vec<_>>()
-    });
-    let scaled = TensorData::new(scaled.collect::<Vec<f32>>(), [20, 2 * OBSERVATION]);
-    let scaled = Tensor::<2>::from_data(scaled, &Device::flex());
+    let normalised = rows.iter().flatten().zip(moments.iter().cycle());
+    let normalised: Vec<f32> =
+        normalised.map(|(number, (mean, deviation))| ((number - mean) / deviation) as f32).collect();
+    let normalised = Tensor::<2>::from_data(TensorData::new(normalised, [20, OBSERVATION]), &Device::flex());
     for plain in networks() {
-        let network = NetworkConfig { observation_scales: true, ..plain.clone() };
+        let network = NetworkConfig { normalise_observations: true, ..plain.clone() };
         let config = |network: &NetworkConfig| GaussianActorConfig {
             network: network.clone(),
             covariance: Covariance::Diagonal,
@@ -197,14 +201,13 @@ fn networks_see_observations_on_two_scales() {
             minimum_standard_deviation: 1e-3,
             bounded_mean: false,
         };
-        let of = |network: &NetworkConfig, size, observations: &Tensor<2>, seen: bool| {
-            let (device, rng) = (Device::flex(), &mut Rng::stream(1, Stream::Weights));
-            let mut critic = QNetwork::new(network, size, ACTION, &device, rng).unwrap();
-            let mut actor = GaussianActor::new(&config(network), size, ACTION, &device, rng).unwrap();
+        let of = |network: &NetworkConfig, observations: &Tensor<2>, seen: bool| {
+            let (mut critic, device) = (critic(network), Device::flex());
+            let rng = &mut Rng::stream(1, Stream::Weights);
+            let mut actor = GaussianActor::new(&config(network), OBSERVATION, ACTION, &device, rng).unwrap();
             if seen {
                 (critic, actor) = (critic.observe(observations), actor.observe(observations));
             }
-            assert_eq!((critic.observation_size(), actor.observation_size()), (size, size));
             let first: Tensor<2> = actions.clone().slice([0..20, 0..1]).squeeze_dim(1);
             let config = OptimizerConfig { learning_rate: 0.1, gradient_norm: None, epsilon: 1e-3 };
             let [given, taken] = [observations, &first].map(|inner| Tensor::from_inner(inner.clone()));
@@ -215,16 +218,13 @@ fn networks_see_observations_on_two_scales() {
             all.extend(numbers(actor.valid().policy(observations.clone()).mean));
             all
         };
-        let with = of(&network, OBSERVATION, &observations, true);
-        let given = of(&plain, 2 * OBSERVATION, &scaled, false);
+        let with = of(&network, &observations, true);
+        let given = of(&plain, &normalised, false);
         assert!(largest_difference(&with, &given) < 1e-5, "{network:?}");
-        let unseen = of(&network, OBSERVATION, &observations, false);
+        let unseen = of(&network, &observations, false);
         assert!(largest_difference(&with, &unseen) > 1e-2, "{network:?}");
         // Where nothing is kept of them, observing changes nothing.
-        assert_eq!(
-            of(&plain, OBSERVATION, &observations, true),
-            of(&plain, OBSERVATION, &observations, false)
-        );
+        assert_eq!(of(&plain, &observations, true), of(&plain, &observations, false));
     }
 }
 
@@ -257,13 +257,15 @@ fn bad_sizes_are_refused_by_name() {
     let rng = &mut Rng::stream(6, Stream::Weights);
     for hidden in [vec![], vec![8, 0]] {
         let config = NetworkConfig { hidden, ..good.clone() };
-        let error = QNetwork::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap_err();
+        let error =
+            QNetwork::new(&of_critic(&config, false), OBSERVATION, ACTION, &Device::flex(), rng).unwrap_err();
         assert_eq!(refused(error), "NetworkConfig::hidden");
         let error = actor(config, Covariance::Full).unwrap_err();
         assert_eq!(refused(error), "NetworkConfig::hidden");
     }
     for (observation, action, field) in [(0, ACTION, "observation_size"), (OBSERVATION, 0, "action_size")] {
-        let error = QNetwork::new(&good, observation, action, &Device::flex(), rng).unwrap_err();
+        let error =
+            QNetwork::new(&of_critic(&good, false), observation, action, &Device::flex(), rng).unwrap_err();
         assert_eq!(refused(error), field);
     }
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
@@ -282,4 +284,72 @@ fn bad_sizes_are_refused_by_name() {
             assert_eq!(refused(error), expected);
         }
     }
+}
+
+/// Targets of any size and offset move the units of a critic, and none of its values: after the first, and after training.
+#[test]
+fn the_units_of_values_change_no_value() {
+    let rng = &mut Rng::stream(7, Stream::Replay);
+    let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
+    for network in networks() {
+        let mut critic = critic_with_values(&network, true);
+        for (mean, deviation) in [(0.0_f32, 1.0_f32), (200.0, 50.0), (-3.0, 0.01), (0.0, 1e-3), (1e4, 1e3)] {
+            let targets: Tensor<1> = normals(rng, [20, 1]).squeeze_dim::<1>(1) * deviation + mean;
+            let values =
+                |critic: &QNetwork| numbers(critic.valid().values(observations.clone(), actions.clone()));
+            let before = values(&critic);
+            critic = critic.observe_targets(&targets);
+            let scale = before.iter().fold(mean.abs() + deviation, |most, value| most.max(value.abs()));
+            assert!(largest_difference(&before, &values(&critic)) < 1e-5 * scale, "{network:?}: {before:?}");
+            let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
+            let errors = critic.values(given, taken) - Tensor::from_inner(targets);
+            let config = OptimizerConfig { learning_rate: 1e-2, gradient_norm: None, epsilon: 1e-8 };
+            let loss = critic.in_units(errors).square().mean();
+            critic = Optimizer::new(config).unwrap().step(critic, loss);
+        }
+    }
+}
+
+/// The unit is the targets' standard deviation; a critic that does not normalise has none.
+#[test]
+fn errors_are_weighed_in_units_of_the_targets_spread() {
+    let targets = Tensor::<1>::from_floats([90.0, 110.0, 130.0, 70.0], &Device::flex());
+    let unit = 500.0_f32.sqrt();
+    for network in networks() {
+        for (normalise_values, expected) in [(true, 3.0 / unit), (false, 3.0)] {
+            let critic = critic_with_values(&network, normalise_values).observe_targets(&targets);
+            let error = numbers(critic.valid().in_units(Tensor::from_floats([3.0], &Device::flex())))[0];
+            assert!((error - expected).abs() < 1e-6, "{error}, expected {expected}");
+        }
+    }
+}
+
+/// A hundred steps on values of any size and offset leave the same relative error where values are normalised.
+#[test]
+fn values_of_all_sizes_are_learnt_alike() {
+    let rng = &mut Rng::stream(8, Stream::Replay);
+    let (observations, actions) = (normals(rng, [64, OBSERVATION]), normals(rng, [64, ACTION]));
+    let shape: Tensor<1> = observations.clone().sum_dim(1).tanh().squeeze_dim(1);
+    let network = NetworkConfig { hidden: vec![64, 64], ..networks().nth(1).unwrap() };
+    let remaining = |normalise_values, size: f32, offset: f32| {
+        let mut critic = critic_with_values(&network, normalise_values);
+        let config = OptimizerConfig { learning_rate: 3e-3, gradient_norm: None, epsilon: 1e-8 };
+        let mut optimizer = Optimizer::new(config).unwrap();
+        let targets = shape.clone() * size + offset;
+        for _ in 0..100 {
+            critic = critic.observe_targets(&targets);
+            let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
+            let errors = critic.values(given, taken) - Tensor::from_inner(targets.clone());
+            let loss = critic.in_units(errors).square().mean();
+            critic = optimizer.step(critic, loss);
+        }
+        let errors = critic.valid().values(observations.clone(), actions.clone()) - targets;
+        errors.square().mean().sqrt().into_scalar::<f32>() / size
+    };
+    for (size, offset) in [(0.05, 0.0), (1.0, 0.0), (1.0, 10.0), (50.0, 100.0)] {
+        let error = remaining(true, size, offset);
+        assert!(error < 0.1, "{size}, {offset}: {error}");
+    }
+    let error = remaining(false, 50.0, 100.0);
+    assert!(error > 0.5, "large values take long without: {error}");
 }

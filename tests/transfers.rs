@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use common::agents::agent;
 use common::presets::small;
 use common::replays::{random_replay, rng};
-use mpo::{EStepConfig, ImproveAt, MpoConfig, PolicyEvaluation, TemperatureSolver};
+use mpo::{ActionPenalty, EStepConfig, ImproveAt, MpoConfig, PolicyEvaluation, TemperatureSolver};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -55,7 +55,9 @@ fn an_update_waits_for_the_device_twice_or_once() {
     let on_device = |config: MpoConfig| {
         let solver = TemperatureSolver::OnDevice { steps: 8 };
         let e_step = EStepConfig { solver, ..config.e_step };
-        let penalty = config.action_penalty.map(|penalty| EStepConfig { solver, ..penalty });
+        let penalty = config
+            .action_penalty
+            .map(|penalty| ActionPenalty { e_step: EStepConfig { solver, ..penalty.e_step }, ..penalty });
         MpoConfig { e_step, action_penalty: penalty, ..config }
     };
     for preset in [MpoConfig::default(), MpoConfig::paper()] {

@@ -22,10 +22,10 @@ impl Workload {
         match self {
             Self::W1 => paper,
             Self::W2 | Self::Large => {
-                modern.critic.layer_norm = false;
+                modern.critic.network.layer_norm = false;
                 modern.actor.network.layer_norm = false;
                 if let Self::Large = self {
-                    modern.critic.hidden = vec![1024, 1024];
+                    modern.critic.network.hidden = vec![1024, 1024];
                     modern.actor.network.hidden = vec![1024, 1024];
                     (modern.batch_size, modern.sampled_actions) = (4096, 64);
                 }

@@ -14,8 +14,8 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    Environment, Event, Exploration, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
-    TrainerConfig,
+    ActionCost, Environment, Event, Excursions, Exploration, MpoAgent, MpoConfig, NoiseColour, Observer,
+    Progress, Resumed, Summary, Trainer, TrainerConfig,
 };
 
 /// The arguments of every training.
@@ -159,26 +159,31 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
-    /// The modern preset with observations on two scales, means inside the action range, pink noise and a larger epsilon in
-    /// Adam: a candidate for the next one.
-    Scales,
+    /// The next modern preset, while it is measured: observations and values in units of their spread, means inside the
+    /// action range, pink noise, and excursions while no action is worth more than another.
+    Next,
 }
 
 impl Preset {
     fn config(self) -> MpoConfig {
         let mut config = match self {
             Self::Paper | Self::PaperUnstable => MpoConfig::paper(),
-            Self::Default | Self::Scales => MpoConfig::default(),
+            Self::Default | Self::Next => MpoConfig::default(),
         };
         match self {
             Self::PaperUnstable => config.e_step.form = DualForm::Unstable,
-            Self::Scales => {
-                config.critic.observation_scales = true;
-                config.actor.network.observation_scales = true;
+            Self::Next => {
+                config.actor.network.normalise_observations = true;
                 config.actor.bounded_mean = true;
-                config.exploration = Exploration::Pink;
-                config.critic_optimizer.epsilon = 1.5e-4;
-                config.m_step.optimizer.epsilon = 1.5e-4;
+                config.critic.network.normalise_observations = true;
+                config.critic.normalise_values = true;
+                config.critic_optimizer.learning_rate = 1e-3;
+                config.exploration =
+                    Exploration { noise: NoiseColour::Pink, excursions: Some(Excursions::default()) };
+                config.e_step.minimum_temperature = 0.01;
+                if let Some(penalty) = &mut config.action_penalty {
+                    penalty.cost = ActionCost::Effort;
+                }
             }
             Self::Paper | Self::Default => {}
         }

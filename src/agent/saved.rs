@@ -9,7 +9,7 @@ use super::MpoAgent;
 use crate::config::MpoConfig;
 use crate::error::Result;
 use crate::estep::EStep;
-use crate::exploration::Noise;
+use crate::exploration::Explorer;
 use crate::file::{self, Input, Kind, Refusal, check_same};
 use crate::networks::{Actor, Critic, parameters, with_parameters};
 use crate::policy::Policy;
@@ -36,7 +36,7 @@ struct Header {
     optimizer_steps: [u64; 2],
     e_step: EStep,
     penalty_e_step: Option<EStep>,
-    exploration: Noise,
+    explorer: Explorer,
     action_samples: Rng,
 }
 
@@ -66,7 +66,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             optimizer_steps: [critic_steps, policy_steps],
             e_step: self.preferences.values.clone(),
             penalty_e_step: self.preferences.penalty.clone(),
-            exploration: self.exploration.clone(),
+            explorer: self.explorer.clone(),
             action_samples: self.action_samples.clone(),
         };
         file::write(path.as_ref(), &FILE, &header, |file| {
@@ -112,12 +112,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         )?;
         let e_steps = [Some(&header.e_step), header.penalty_e_step.as_ref()];
         if e_steps.map(|e_step| e_step.map(EStep::config))
-            != [Some(&self.config.e_step), self.config.action_penalty.as_ref()]
+            != [Some(&self.config.e_step), self.config.action_penalty.as_ref().map(|penalty| &penalty.e_step)]
         {
             return Err("an E-step of other settings".into());
         }
-        if !header.exploration.fits(self.actor.action_size()) {
-            return Err("noise for actions of another size".into());
+        if !header.explorer.fits(&self.config.exploration, self.actor.action_size()) {
+            return Err("exploration by other settings or of actions of another size".into());
         }
         let [actor_count, critic_count] = count;
         let [critic_steps, policy_steps] = header.optimizer_steps;
@@ -153,7 +153,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 multipliers,
                 policy_optimizer.with_history(policy_steps, &policy_averages, device),
             ),
-            exploration: header.exploration,
+            explorer: header.explorer,
             action_samples: header.action_samples,
             updates: header.updates,
         })

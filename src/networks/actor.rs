@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
-use super::scales::{Scales, scaled};
+use super::moments::{Moments, normalised};
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -65,7 +65,8 @@ pub struct GaussianActorConfig {
 /// The default policy network: hidden layers, then μ and L.
 #[derive(Module, Debug)]
 pub struct GaussianActor {
-    scales: Option<Scales>,
+    /// Of observations.
+    moments: Option<Moments>,
     first: Linear,
     hidden: Hidden,
     mean: Linear,
@@ -112,11 +113,10 @@ impl GaussianActor {
         // Small output weights start the policy near mean 0 and the initial deviation, whatever the observation.
         let mut output = |outputs| linear(last, outputs, OUTPUT_GAIN, device, rng);
         let (mean, diagonal, lower) = (output(action_size), output(action_size), full.then(|| output(below)));
-        let scales = config.network.observation_scales.then(|| Scales::new(observation_size, device));
-        let inputs = config.network.inputs(observation_size);
+        let normalise = config.network.normalise_observations;
         Ok(Self {
-            scales,
-            first: linear(inputs, first, 1.0, device, rng),
+            moments: normalise.then(|| Moments::new(observation_size, device)),
+            first: linear(observation_size, first, 1.0, device, rng),
             hidden: Hidden::new(&config.network, device, rng),
             mean,
             diagonal,
@@ -143,14 +143,14 @@ impl GaussianActorConfig {
             }
         };
         let hidden = self.network.hidden.iter();
-        let inputs = self.network.inputs(observation_size);
-        let sizes: Vec<usize> = [inputs].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
+        let sizes: Vec<usize> =
+            [observation_size].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
         let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
         let layers = sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?))?;
-        let scales =
-            if self.network.observation_scales { Scales::parameter_count(observation_size)? } else { 0 };
+        let moments =
+            if self.network.normalise_observations { Moments::parameter_count(observation_size)? } else { 0 };
         let mut normalised = hidden.filter(|_| self.network.layer_norm);
-        normalised.try_fold(layers.checked_add(scales)?, |sum, &size| sum.checked_add(size.checked_mul(2)?))
+        normalised.try_fold(layers.checked_add(moments)?, |sum, &size| sum.checked_add(size.checked_mul(2)?))
     }
 }
 
@@ -158,7 +158,7 @@ const OUTPUT_GAIN: f64 = 0.01;
 
 impl Actor for GaussianActor {
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let observations = scaled(self.scales.as_ref(), observations);
+        let observations = normalised(self.moments.as_ref(), observations);
         let features = self.hidden.forward(self.first.forward(observations));
         let mean = self.mean.forward(features.clone());
         let mean = if self.config.bounded_mean { Activation::Tanh.forward(mean) } else { mean };
@@ -174,11 +174,11 @@ impl Actor for GaussianActor {
     }
 
     fn observation_size(&self) -> usize {
-        self.scales.as_ref().map_or_else(|| self.first.weight.dims()[0], Scales::observation_size)
+        self.first.weight.dims()[0]
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
-        self.scales = self.scales.map(|scales| scales.follow(observations));
+        self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }
 

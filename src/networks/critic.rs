@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
-use super::scales::{Scales, scaled};
+use super::moments::{Moments, normalised};
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -30,6 +31,18 @@ pub trait Critic: Module + Sync {
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
+    }
+
+    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is regressed on
+    /// them. Its values must not change by it. Override it where the module keeps statistics of them.
+    #[must_use]
+    fn observe_targets(self, _targets: &Tensor<1>) -> Self {
+        self
+    }
+
+    /// Values or targets, `[batch]`, in the unit in which the critic's errors are weighed; as they are, by default.
+    fn in_units(&self, values: Tensor<1>) -> Tensor<1> {
+        values
     }
 
     /// Q(s, a_j) of several `actions` `[batch, samples, action]` for each observation, as `[batch, samples]`.
@@ -76,10 +89,23 @@ const ROWS_A_PIECE: usize = 512;
 /// With 1024 hidden units, 128 MiB of activations a layer: the largest buffer that WebGPU promises.
 const ROWS_A_BUFFER: usize = 32_768;
 
+/// Settings of a [`QNetwork`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QNetworkConfig {
+    /// The hidden layers.
+    pub network: NetworkConfig,
+    /// Whether the output layer says values in units of their spread over the targets of late, and follows it without
+    /// changing a value (PopArt, arXiv 1602.07714). Adam's steps then have the size of the values, be these 0.01, where
+    /// rewards are rare, or 200: without it the first drown in the steps' noise.
+    #[serde(default)]
+    pub normalise_values: bool,
+}
+
 /// The default critic: the first layer takes observation and action, then hidden layers and one output.
 #[derive(Module, Debug)]
 pub struct QNetwork {
-    scales: Option<Scales>,
+    /// Of observations.
+    moments: Option<Moments>,
     /// The first layer's part for the observation, with the layer's bias.
     observation: Linear,
     /// The first layer's part for the action. Kept apart, so that the observation's part is computed once a state,
@@ -87,7 +113,12 @@ pub struct QNetwork {
     action: Linear,
     hidden: Hidden,
     output: Linear,
+    /// Of the targets: Q is mean + deviation · output.
+    values: Option<Moments>,
 }
+
+/// Where values are normalised they start near their mean.
+const NORMALISED_OUTPUT_GAIN: f64 = 0.01;
 
 impl QNetwork {
     /// A critic for these sizes, on the autodiff side of `device`.
@@ -95,40 +126,53 @@ impl QNetwork {
     /// # Errors
     /// Where a size is 0 or a setting lies outside its accepted range.
     pub fn new(
-        config: &NetworkConfig,
+        config: &QNetworkConfig,
         observation_size: usize,
         action_size: usize,
         device: &Device,
         rng: &mut Rng,
     ) -> Result<Self> {
-        config.validate()?;
+        let QNetworkConfig { network, normalise_values } = config;
+        network.validate()?;
         check_count("observation_size", observation_size, 1)?;
         check_count("action_size", action_size, 1)?;
         let device = &device.clone().autodiff();
-        let (first, last) = (config.hidden[0], config.hidden[config.hidden.len() - 1]);
+        let (first, last) = (network.hidden[0], network.hidden[network.hidden.len() - 1]);
         // The two parts together are initialised as the one layer they stand for.
-        let of_observation = config.inputs(observation_size);
-        let inputs = (of_observation + action_size) as f64;
+        let inputs = (observation_size + action_size) as f64;
         let gain = |part: usize| (part as f64 / inputs).sqrt();
         let mut action = linear(action_size, first, gain(action_size), device, rng);
         action.bias = None;
+        let output_gain = if *normalise_values { NORMALISED_OUTPUT_GAIN } else { 1.0 };
         Ok(Self {
-            scales: config.observation_scales.then(|| Scales::new(observation_size, device)),
-            observation: linear(of_observation, first, gain(of_observation), device, rng),
+            moments: network.normalise_observations.then(|| Moments::new(observation_size, device)),
+            observation: linear(observation_size, first, gain(observation_size), device, rng),
             action,
-            hidden: Hidden::new(config, device, rng),
-            output: linear(last, 1, 1.0, device, rng),
+            hidden: Hidden::new(network, device, rng),
+            output: linear(last, 1, output_gain, device, rng),
+            values: normalise_values.then(|| Moments::new(1, device)),
         })
+    }
+}
+
+impl QNetwork {
+    /// Values `[rows, 1]` from the last hidden layer's `[rows, hidden]`.
+    fn output(&self, features: Tensor<2>) -> Tensor<2> {
+        let output = self.output.forward(features);
+        match &self.values {
+            Some(moments) => output * moments.deviation().unsqueeze() + moments.mean().unsqueeze(),
+            None => output,
+        }
     }
 }
 
 impl Critic for QNetwork {
     fn observation_size(&self) -> usize {
-        self.scales.as_ref().map_or_else(|| self.observation.weight.dims()[0], Scales::observation_size)
+        self.observation.weight.dims()[0]
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
-        self.scales = self.scales.map(|scales| scales.follow(observations));
+        self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }
 
@@ -136,20 +180,46 @@ impl Critic for QNetwork {
         self.action.weight.dims()[0]
     }
 
+    fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
+        let Some(before) = self.values.take() else { return self };
+        let [mean, deviation] = [before.mean(), before.deviation()].map(Tensor::inner);
+        let values = before.follow(targets);
+        let [new_mean, new_deviation] = [values.mean(), values.deviation()].map(Tensor::inner);
+        // The outputs that say the same values in the new units.
+        let ratio = deviation / new_deviation.clone();
+        let shift = (mean - new_mean) / new_deviation;
+        let trained = |value| Tensor::from_inner(value).require_grad();
+        let Linear { weight, bias } = self.output;
+        self.output = Linear {
+            weight: weight
+                .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad()),
+            bias: bias.map(|bias| bias.map(|bias| trained(bias.inner() * ratio.clone() + shift))),
+        };
+        self.values = Some(values);
+        self
+    }
+
+    fn in_units(&self, values: Tensor<1>) -> Tensor<1> {
+        match &self.values {
+            Some(moments) => values / moments.deviation(),
+            None => values,
+        }
+    }
+
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        let observations = scaled(self.scales.as_ref(), observations);
+        let observations = normalised(self.moments.as_ref(), observations);
         let first = self.observation.forward(observations) + self.action.forward(actions);
-        self.output.forward(self.hidden.forward(first)).squeeze_dim(1)
+        self.output(self.hidden.forward(first)).squeeze_dim(1)
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
         let [states, samples, n] = actions.dims();
-        let observations = scaled(self.scales.as_ref(), observations);
+        let observations = normalised(self.moments.as_ref(), observations);
         let of_state: Tensor<3> = self.observation.forward(observations).unsqueeze_dim(1);
         let [_, _, width] = of_state.dims();
         let of_action = self.action.forward(actions.reshape([states * samples, n]));
         let first = of_action.reshape([states, samples, width]) + of_state;
         let features = self.hidden.forward(first.reshape([states * samples, width]));
-        self.output.forward(features).reshape([states, samples])
+        self.output(features).reshape([states, samples])
     }
 }

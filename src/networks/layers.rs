@@ -20,12 +20,11 @@ pub struct NetworkConfig {
     /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from running away
     /// early on: leave it on.
     pub layer_norm: bool,
-    /// Whether the first layer sees every number of an observation twice: by its symmetric logarithm, sign(s) log(1 + |s|)
-    /// (arXiv 2301.04104), and in units of its spread over what has been learnt from, (s - mean) / standard deviation. A
-    /// joint's velocity of 20 no longer hides the angle of 0.5 beside it, and small numbers stay visible. Accepted: either;
-    /// leave it off where all numbers are of one size. Loops of one's own call `observe` of actor and critic with each batch.
+    /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation over what has been
+    /// learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of 0.5 beside it. Accepted: either;
+    /// leave it off where all numbers are of size 1. Loops of one's own call `observe` of actor and critic with each batch.
     #[serde(default)]
-    pub observation_scales: bool,
+    pub normalise_observations: bool,
 }
 
 /// The function after a hidden layer.
@@ -65,11 +64,6 @@ impl NetworkConfig {
             |hidden| !hidden.is_empty() && hidden.iter().all(|size| (1..=LARGEST_LAYER).contains(size)),
             "at least one layer, none of size 0 or above 65536",
         )
-    }
-
-    /// How many numbers the first layer sees of an observation.
-    pub(crate) fn inputs(&self, observation_size: usize) -> usize {
-        if self.observation_scales { observation_size.saturating_mul(2) } else { observation_size }
     }
 }
 

@@ -5,15 +5,15 @@ mod average;
 mod checks;
 mod critic;
 mod layers;
+mod moments;
 mod optimizer;
 mod parameters;
 mod precision;
-mod scales;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
 pub use average::follow;
 pub(crate) use checks::{parameter_sum, shared_device};
-pub use critic::{Critic, QNetwork, sampled_values};
+pub use critic::{Critic, QNetwork, QNetworkConfig, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub(crate) use optimizer::{flat_gradient, with_own_gradients};

@@ -1,6 +1,6 @@
 //! Settings and what they refuse.
 
-use mpo::{MpoConfig, PolicyEvaluation, TemperatureSolver, TrainerConfig};
+use mpo::{Excursions, MpoConfig, PolicyEvaluation, TemperatureSolver, TrainerConfig};
 
 const POSITIVE: ([f64; 4], &str) = ([0.0, -1.0, f64::NAN, f64::INFINITY], "positive");
 const NOT_NEGATIVE: ([f64; 4], &str) = ([-1e-9, -1.0, f64::NAN, f64::INFINITY], "0 or more");
@@ -13,7 +13,7 @@ pub type Number = (&'static str, fn(&mut MpoConfig, f64), ([f64; 4], &'static st
 pub type Wrong<T> = (&'static str, fn(&mut T), &'static str);
 
 /// Of agents, whose values are real numbers.
-pub const NUMBERS: [Number; 20] = [
+pub const NUMBERS: [Number; 23] = [
     ("MpoConfig::average_rate", |c, x| c.average_rate = x, ([0.0, -0.1, 1.1, f64::NAN], "above 0, to 1")),
     ("MpoConfig::discount", |c, x| c.discount = x, UNIT),
     ("Retrace::lambda", |c, x| c.evaluation = PolicyEvaluation::Retrace { steps: 2, lambda: x }, UNIT),
@@ -24,7 +24,10 @@ pub const NUMBERS: [Number; 20] = [
     ("GaussianActorConfig::initial_standard", |c, x| c.actor.initial_standard_deviation = x, POSITIVE),
     ("GaussianActorConfig::minimum_standard", |c, x| c.actor.minimum_standard_deviation = x, POSITIVE),
     ("EStepConfig::epsilon", |c, x| c.e_step.epsilon = x, POSITIVE),
-    ("EStepConfig::epsilon", |c, x| c.action_penalty.as_mut().unwrap().epsilon = x, POSITIVE),
+    ("EStepConfig::epsilon", |c, x| c.action_penalty.as_mut().unwrap().e_step.epsilon = x, POSITIVE),
+    ("Excursions::uninformed", |c, x| excursions(c).uninformed = x, UNIT),
+    ("Excursions::informed", |c, x| excursions(c).informed = x, UNIT),
+    ("Excursions::hold", |c, x| excursions(c).hold = x, ([0.0, 0.9, f64::NAN, f64::INFINITY], "at least 1")),
     ("EStepConfig::minimum_temperature", |c, x| c.e_step.minimum_temperature = x, NOT_NEGATIVE),
     ("GradientStep::learning_rate", |c, x| c.e_step.solver = solver(x, 1.0), POSITIVE),
     ("GradientStep::initial_temperature", |c, x| c.e_step.solver = solver(0.1, x), POSITIVE),
@@ -45,18 +48,19 @@ pub const NUMBERS: [Number; 20] = [
 ];
 
 /// Of agents: counts that are refused.
-pub const COUNTS: [Wrong<MpoConfig>; 11] = [
+pub const COUNTS: [Wrong<MpoConfig>; 12] = [
     ("MpoConfig::sampled_actions is 1", |c| c.sampled_actions = 1, "at least 2"),
     ("MpoConfig::sampled_actions is 0", |c| c.sampled_actions = 0, "at least 2"),
     ("MpoConfig::batch_size is 0", |c| c.batch_size = 0, "at least 1"),
     ("MpoConfig::target_period is 0", |c| c.target_period = 0, "at least 1"),
+    ("Excursions::phase is 0", |c| excursions(c).phase = 0, "at least 1"),
     ("steps is 0", |c| c.evaluation = PolicyEvaluation::NStep { steps: 0 }, "at least 1"),
     ("steps is 0", |c| c.evaluation = PolicyEvaluation::Retrace { steps: 0, lambda: 1.0 }, "at least 1"),
     ("MStepConfig::iterations is 0", |c| c.m_step.iterations = 0, "at least 1"),
     ("NetworkConfig::hidden is []", |c| c.actor.network.hidden = vec![], "at least one layer"),
     ("NetworkConfig::hidden is [0]", |c| c.actor.network.hidden = vec![0], "none of size 0"),
-    ("NetworkConfig::hidden is []", |c| c.critic.hidden = vec![], "at least one layer"),
-    ("NetworkConfig::hidden is [8, 0]", |c| c.critic.hidden = vec![8, 0], "none of size 0"),
+    ("NetworkConfig::hidden is []", |c| c.critic.network.hidden = vec![], "at least one layer"),
+    ("NetworkConfig::hidden is [8, 0]", |c| c.critic.network.hidden = vec![8, 0], "none of size 0"),
 ];
 
 /// Of trainers, all that are refused.
@@ -72,6 +76,10 @@ pub const OF_TRAINERS: [Wrong<TrainerConfig>; 10] = [
     ("capacity is 1", |c| c.replay_capacity = 1, "at least 2"),
     ("TrainerConfig::stop_at_return", |c| c.stop_at_return = Some(f64::NAN), "none"),
 ];
+
+fn excursions(config: &mut MpoConfig) -> &mut Excursions {
+    config.exploration.excursions.get_or_insert_default()
+}
 
 fn solver(learning_rate: f64, initial_temperature: f64) -> TemperatureSolver {
     TemperatureSolver::GradientStep { learning_rate, initial_temperature }

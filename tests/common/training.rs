@@ -13,9 +13,9 @@ pub fn quick() -> MpoConfig {
         hidden: vec![32],
         activation: Activation::Tanh,
         layer_norm: false,
-        observation_scales: false,
+        normalise_observations: false,
     };
-    config.critic = network.clone();
+    config.critic.network = network.clone();
     config.actor.network = network;
     config.critic_optimizer.learning_rate = 5e-3;
     config.m_step.optimizer.learning_rate = 5e-3;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use mpo::{
-    ActionBounds, Environment, Error, Exploration, MpoAgent, MpoConfig, Policy, ReplayBuffer, Result, Rng,
+    ActionBounds, Environment, Error, MpoAgent, MpoConfig, NoiseColour, Policy, ReplayBuffer, Result, Rng,
     Step, Stream, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
@@ -111,9 +111,9 @@ fn config() -> TrainerConfig {
 
 fn tiny_agent() -> MpoAgent {
     let mut config = MpoConfig::default();
-    config.critic.hidden = vec![2];
+    config.critic.network.hidden = vec![2];
     config.actor.network.hidden = vec![2];
-    config.exploration = Exploration::Pink;
+    config.exploration.noise = NoiseColour::Pink;
     (config.batch_size, config.sampled_actions) = (4, 3);
     MpoAgent::new(config, 1, 1, &Device::flex(), 1).unwrap()
 }
