@@ -78,9 +78,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let values =
             sampled_values(&target_critic, batch.next_observations.clone(), actions.clone().clamp(-1.0, 1.0));
         let next_values = values.clone().mean_dim(1).squeeze_dim(1);
-        let targets = Tensor::from_inner(td_targets(batch.rewards, batch.discounts, next_values));
+        let targets = td_targets(batch.rewards, batch.discounts, next_values);
+        critic = critic.observe_targets(&targets);
         let taken = Tensor::from_inner(batch.actions.clamp(-1.0, 1.0));
         let estimates = critic.values(Tensor::from_inner(batch.observations), taken);
+        let [estimates, targets] = [estimates, Tensor::from_inner(targets)].map(|of| critic.in_units(of));
         critic = optimizer.step(critic, CriticLoss::Squared.loss(estimates, targets));
 
         // Policy improvement: weigh the actions, then fit the policy to them.

@@ -96,7 +96,8 @@ pub struct QNetworkConfig {
     pub network: NetworkConfig,
     /// Whether the output layer says values in units of their spread over the targets of late, and follows it without
     /// changing a value (PopArt, arXiv 1602.07714). Adam's steps then have the size of the values, be these 0.01, where
-    /// rewards are rare, or 200: without it the first drown in the steps' noise.
+    /// rewards are rare, or 200: without it the first drown in the steps' noise. Loops of one's own call
+    /// [`Critic::observe_targets`] with each batch's targets, and weigh errors [`Critic::in_units`].
     #[serde(default)]
     pub normalise_values: bool,
 }
