@@ -34,7 +34,7 @@ const PANEL: (u32, u32) = (560, 360);
 fn main() -> Result<()> {
     let Cli { results, out } = Cli::parse();
     std::fs::create_dir_all(&out)?;
-    for preset in ["paper", "default"] {
+    for preset in ["paper", "default", "next"] {
         for (figure, tasks) in [
             ("figure3", [("cartpole-balance", "Cartpole balance"), ("acrobot-swingup", "Acrobot swingup")]),
             ("figure4", [("hopper-stand", "Hopper stand"), ("hopper-hop", "Hopper hop")]),
@@ -217,7 +217,7 @@ impl Curve {
     /// The iterations (target copies) at no environment step and at the last: the line through first and last point, as
     /// updates come evenly once the warm-up is over.
     fn iterations(&self, preset: &str) -> (f64, f64) {
-        let config = if preset == "default" { MpoConfig::default() } else { MpoConfig::paper() };
+        let config = if preset.starts_with("paper") { MpoConfig::paper() } else { MpoConfig::default() };
         let period = config.target_period as f64;
         let (first, last) = (&self.points[0], &self.points[self.points.len() - 1]);
         let rate = (last.updates - first.updates) / (last.env_steps - first.env_steps).max(1.0);

@@ -154,9 +154,7 @@ impl QNetwork {
             values: normalise_values.then(|| Moments::new(1, device)),
         })
     }
-}
 
-impl QNetwork {
     /// Values `[rows, 1]` from the last hidden layer's `[rows, hidden]`.
     fn output(&self, features: Tensor<2>) -> Tensor<2> {
         let output = self.output.forward(features);
@@ -189,13 +187,12 @@ impl Critic for QNetwork {
         // The outputs that say the same values in the new units.
         let ratio = deviation / new_deviation.clone();
         let shift = (mean - new_mean) / new_deviation;
-        let trained = |value| Tensor::from_inner(value).require_grad();
         let Linear { weight, bias } = self.output;
-        self.output = Linear {
-            weight: weight
-                .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad()),
-            bias: bias.map(|bias| bias.map(|bias| trained(bias.inner() * ratio.clone() + shift))),
-        };
+        let weight = weight
+            .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad());
+        let bias =
+            bias.map(|bias| bias.map(|bias| Tensor::from_inner(bias.inner() * ratio + shift).require_grad()));
+        self.output = Linear { weight, bias };
         self.values = Some(values);
         self
     }
