@@ -71,12 +71,8 @@ fn conforms(what: &str, tolerance: f32, compute: impl Fn(&Device) -> Vec<Vec<f32
     }
 }
 
-fn presets() -> [(&'static str, MpoConfig); 3] {
-    let mut normalised = MpoConfig::default();
-    normalised.actor.network.normalise_observations = true;
-    normalised.critic.network.normalise_observations = true;
-    normalised.critic.normalise_values = true;
-    [("default", MpoConfig::default()), ("paper", MpoConfig::paper()), ("normalised", normalised)]
+fn presets() -> [(&'static str, MpoConfig); 2] {
+    [("default", MpoConfig::default()), ("paper", MpoConfig::paper())]
 }
 
 fn scale_numbers(scale: &Scale) -> Vec<f32> {
