@@ -16,10 +16,9 @@ pub struct ActionPenalty {
 }
 
 /// What an action costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActionCost {
     /// How far it lies outside [-1, 1], where all actions do the same, as Acme has it (arXiv 2006.00979).
-    #[default]
     BeyondBounds,
     /// Its squared length, the effort, as in MO-MPO's experiments: where no action is worth more than another the policy goes
     /// back to the middle of the action range, and does not drift to its ends.

@@ -33,7 +33,7 @@ pub enum NoiseColour {
 /// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find a temperature
 /// above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
 /// more than another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Excursions {
     /// The probability of an excursion while the policy is not informed. Accepted: 0 to 1.
     pub uninformed: f64,
@@ -116,7 +116,7 @@ impl Explorer {
 
     /// The next action, of `n` components, where it is an excursion's.
     pub(crate) fn excursion(&mut self, n: usize) -> Option<Vec<f32>> {
-        let Excursions { uninformed, informed, phase, hold } = self.config.excursions.clone()?;
+        let Excursions { uninformed, informed, phase, hold } = self.config.excursions?;
         if self.left == 0 {
             self.left = phase;
             let probability = if self.informed > 0.5 { informed } else { uninformed };

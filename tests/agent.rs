@@ -379,7 +379,7 @@ fn excursions_are_for_the_uninformed() {
     for minimum_temperature in [0.0, 1e6] {
         let mut config = quick();
         config.e_step.minimum_temperature = minimum_temperature;
-        config.exploration.excursions = Some(excursions.clone());
+        config.exploration.excursions = Some(excursions);
         let mut agent = agent(&config, 1, 2, 6);
         // Agents are taken for informed before their first updates.
         train(&mut agent, &replay, 800);
