@@ -288,13 +288,14 @@ fn bad_sizes_are_refused_by_name() {
     }
 }
 
-/// Targets of any size and offset move the units of a critic, and none of its values: after the first, and after training.
+/// Targets of any size and offset move the units of a critic, and none of its values once a batch has been seen.
 #[test]
 fn the_units_of_values_change_no_value() {
     let rng = &mut Rng::stream(7, Stream::Replay);
     let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
     for network in networks() {
-        let (mut critic, mut largest) = (critic_with_values(&network, true), 0.0_f32);
+        let first: Tensor<1> = normals(rng, [20, 1]).squeeze_dim(1);
+        let (mut critic, mut largest) = (critic_with_values(&network, true).observe_targets(&first), 0.0_f32);
         for (mean, deviation) in [(0.0_f32, 1e-3_f32), (-3.0, 0.01), (0.0, 1.0), (200.0, 50.0), (1e4, 1e3)] {
             let targets: Tensor<1> = normals(rng, [20, 1]).squeeze_dim::<1>(1) * deviation + mean;
             let values =
@@ -313,6 +314,21 @@ fn the_units_of_values_change_no_value() {
             let config = OptimizerConfig { learning_rate: 1e-2, gradient_norm: None, epsilon: 1e-8 };
             let loss = critic.in_units(errors).square().mean();
             critic = Optimizer::new(config).unwrap().step(critic, loss);
+        }
+    }
+}
+
+/// Rewards that are all the same, as many tasks begin, are what the values are about after the first batch: nothing is
+/// left to be learnt in units of a spread that is not there.
+#[test]
+fn the_first_targets_say_where_values_begin() {
+    let rng = &mut Rng::stream(7, Stream::Replay);
+    let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
+    for network in networks() {
+        let critic =
+            critic_with_values(&network, true).observe_targets(&Tensor::full([20], -5.0, &Device::flex()));
+        for value in numbers(critic.valid().values(observations.clone(), actions.clone())) {
+            assert!((value + 5.0).abs() < 0.01, "{network:?}: {value}");
         }
     }
 }

@@ -34,7 +34,8 @@ pub trait Critic: Module + Sync {
     }
 
     /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is regressed on
-    /// them. Its values must not change by it. Override it where the module keeps statistics of them.
+    /// them. Its values must not change by it, but for the first batch. Override it where the module keeps statistics of
+    /// them.
     #[must_use]
     fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self
@@ -95,9 +96,10 @@ pub struct QNetworkConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
     /// Whether the output layer says values in units of their spread over the targets of late, and follows it without
-    /// changing a value (PopArt, arXiv 1602.07714). Adam's steps then have the size of the values, be these 0.01, where
-    /// rewards are rare, or 200: without it the first drown in the steps' noise. Loops of one's own call
-    /// [`Critic::observe_targets`] with each batch's targets, and weigh errors [`Critic::in_units`].
+    /// changing a value (PopArt, arXiv 1602.07714); only with the first batch they become about its mean. Adam's steps then
+    /// have the size of the values, be these 0.01, where rewards are rare, or 200: without it the first drown in the steps'
+    /// noise. Loops of one's own call [`Critic::observe_targets`] with each batch's targets, and weigh errors
+    /// [`Critic::in_units`].
     #[serde(default)]
     pub normalise_values: bool,
 }
@@ -181,12 +183,13 @@ impl Critic for QNetwork {
 
     fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
         let Some(before) = self.values.take() else { return self };
-        let [mean, deviation] = [before.mean(), before.deviation()].map(Tensor::inner);
+        let [mean, deviation, known] = [before.mean(), before.deviation(), before.known()].map(Tensor::inner);
         let values = before.follow(targets);
         let [new_mean, new_deviation] = [values.mean(), values.deviation()].map(Tensor::inner);
-        // The outputs that say the same values in the new units.
-        let ratio = deviation / new_deviation.clone();
-        let shift = (mean - new_mean) / new_deviation;
+        // The outputs that say the same values in the new units. At the first batch the outputs stay, as their values mean
+        // nothing yet: they may be a thousand units away from rewards that are all the same.
+        let ratio = deviation / new_deviation.clone() * known.clone() + (-known.clone() + 1.0);
+        let shift = (mean - new_mean) / new_deviation * known;
         let Linear { weight, bias } = self.output;
         let weight = weight
             .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad());

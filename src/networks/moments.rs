@@ -60,6 +60,11 @@ impl Moments {
         self.deviation.val()
     }
 
+    /// 0 before the first batch, 1 from then on, `[1]`.
+    pub(crate) fn known(&self) -> Tensor<1> {
+        self.batches.val().clamp_max(1.0)
+    }
+
     /// These after another batch, `[batch, numbers]` or, of one number, `[batch]`, without gradients.
     pub(crate) fn follow<const D: usize>(self, batch: &Tensor<D>) -> Self {
         let [mean, deviation, batches] =
