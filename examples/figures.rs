@@ -34,7 +34,7 @@ const PANEL: (u32, u32) = (560, 360);
 fn main() -> Result<()> {
     let Cli { results, out } = Cli::parse();
     std::fs::create_dir_all(&out)?;
-    for preset in ["paper", "default", "next"] {
+    for preset in ["paper", "default"] {
         for (figure, tasks) in [
             ("figure3", [("cartpole-balance", "Cartpole balance"), ("acrobot-swingup", "Acrobot swingup")]),
             ("figure4", [("hopper-stand", "Hopper stand"), ("hopper-hop", "Hopper hop")]),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::action_cost::{ActionCost, ActionPenalty};
 use crate::error::{Result, check, check_count};
 use crate::estep::EStepConfig;
-use crate::exploration::Exploration;
+use crate::exploration::{Excursions, Exploration, NoiseColour};
 use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
 use crate::networks::{
     Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision, QNetworkConfig,
@@ -90,38 +90,42 @@ pub enum ImproveAt {
 }
 
 impl Default for MpoConfig {
-    /// The modern preset, tuned on the balancing cartpole: normalised networks, a critic that learns faster than
-    /// the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
+    /// The modern preset, one for all of the control suite's tasks: normalised networks, observations and values, a critic
+    /// that learns faster than the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
+    ///
+    /// Rewards should be of the order of 1 a step: differences in value below `e_step.minimum_temperature`, 0.01, are taken for
+    /// none. While there are no larger ones, most of the exploration is [`Excursions`] to the ends of the action range: set
+    /// `exploration.excursions` to none for a machine that must not be driven so.
     fn default() -> Self {
         let network = NetworkConfig {
             hidden: vec![256, 256],
             activation: Activation::Relu,
             layer_norm: true,
-            normalise_observations: false,
+            normalise_observations: true,
         };
         Self {
             discount: 0.995,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
             critic_loss: CriticLoss::Squared,
-            critic: QNetworkConfig { network: network.clone(), normalise_values: false },
-            critic_optimizer: OptimizerConfig { learning_rate: 2e-3, gradient_norm: None, epsilon: 1e-8 },
+            critic: QNetworkConfig { network: network.clone(), normalise_values: true },
+            critic_optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Diagonal,
                 initial_standard_deviation: 0.3,
                 minimum_standard_deviation: 1e-4,
-                bounded_mean: false,
+                bounded_mean: true,
             },
-            exploration: Exploration::default(),
+            exploration: Exploration { noise: NoiseColour::Pink, excursions: Some(Excursions::default()) },
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,
             improve_at: ImproveAt::NextStates,
             target_period: 100,
             average_rate: 0.002,
-            e_step: EStepConfig::default(),
+            e_step: EStepConfig { minimum_temperature: 0.01, ..EStepConfig::default() },
             action_penalty: Some(ActionPenalty {
-                cost: ActionCost::BeyondBounds,
+                cost: ActionCost::Effort,
                 e_step: EStepConfig { epsilon: 1e-3, ..EStepConfig::default() },
             }),
             m_step: MStepConfig {

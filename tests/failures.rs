@@ -20,8 +20,8 @@ use common::presets::small;
 use common::tensors::numbers;
 use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::{
-    ActionBounds, Batch, Environment, Error, Event, MpoAgent, MpoConfig, PolicyEvaluation, Rng, Step, Stream,
-    Trainer, TrainerConfig,
+    ActionBounds, Batch, Environment, Error, Event, Exploration, MpoAgent, MpoConfig, PolicyEvaluation, Rng,
+    Step, Stream, Trainer, TrainerConfig,
 };
 
 /// How an environment fails.
@@ -208,13 +208,19 @@ fn parameters(agent: &MpoAgent) -> Vec<u32> {
 }
 
 /// Rewards so large that the loss overflows, or only the gradient's square does, which would leave Adam's averages
-/// infinite and the critic standing still from then on.
+/// infinite and the critic standing still from then on. Where values are normalised their spread does, with the first
+/// of these rewards; the other is not too large then.
 #[test]
 fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
     // Of one step: (1.7e19)² is a number, and a few times as much, as the gradient's square is, is none.
     let evaluation = PolicyEvaluation::NStep { steps: 1 };
-    let config = MpoConfig { batch_size: 1, evaluation, ..small(MpoConfig::default()) };
-    for (reward, cause) in [(1e30, "the critic's loss"), (1.7e19, "the critic's gradient")] {
+    let mut config = MpoConfig { batch_size: 1, evaluation, ..small(MpoConfig::default()) };
+    for (normalise_values, reward, cause) in [
+        (false, 1e30, "the critic's loss"),
+        (false, 1.7e19, "the critic's gradient"),
+        (true, 1e30, "the critic's loss"),
+    ] {
+        config.critic.normalise_values = normalise_values;
         let mut agent = agent(&config, 2, 2, 1);
         let mut replay = mpo::ReplayBuffer::new(100, 2, 2).unwrap();
         let fill = |replay: &mut mpo::ReplayBuffer, reward: f32| {
@@ -253,12 +259,14 @@ fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
 
 #[test]
 fn trainers_pass_over_refused_updates_up_to_their_limit() {
-    // One step in about fifty overflows.
+    // A few steps in a hundred overflow.
     let mut environment = Recorder { reward: |action| 11.0 - action, ..Recorder::default() };
     environment.reward = |action| if action > 10.99 { 1e30 } else { 11.0 - action };
     let run = |tolerated| {
         let mut config = small(MpoConfig::default());
         config.batch_size = 4;
+        config.actor.initial_standard_deviation = 0.5;
+        config.exploration = Exploration::default();
         let settings =
             TrainerConfig { tolerated_refused_updates: tolerated, updates_per_step: 1.0, ..short(300) };
         let heard = Heard::default();

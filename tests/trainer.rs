@@ -20,8 +20,8 @@ use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use common::xml;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    Environment, Error, Evaluation, Event, Metrics, MpoConfig, Observer, Progress, StopReason, Summary,
-    Trainer, TrainerConfig,
+    Environment, Error, Evaluation, Event, Exploration, Metrics, MpoConfig, Observer, Progress, StopReason,
+    Summary, Trainer, TrainerConfig,
 };
 use serde_json::Value;
 
@@ -132,6 +132,7 @@ fn evaluates_with_the_mean_action() {
 fn actions_reach_the_environment_in_its_units_and_bounds() {
     let mut config = small(MpoConfig::default());
     config.actor.initial_standard_deviation = 1.0;
+    config.exploration = Exploration::default();
     let (environment, log) = {
         let environment = Recorder::default();
         let log = environment.log.clone();

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use mpo::MpoConfig;
+use mpo::networks::{Covariance, GaussianActorConfig};
 
 #[derive(Clone, Copy, ValueEnum)]
 pub enum Workload {
@@ -11,25 +12,29 @@ pub enum Workload {
     W2,
     /// W2 at the size of a GPU: 4096 states, 64 sampled actions, networks of 1024-1024.
     Large,
-    /// The default preset: W2 with normalised networks, the action penalty and an averaged policy.
+    /// The default preset: W2 with networks, observations and values normalised, the action penalty and an averaged policy.
     Default,
 }
 
 impl Workload {
     pub fn config(self) -> MpoConfig {
-        let paper = MpoConfig::paper();
-        let mut modern = MpoConfig::default();
+        let (paper, modern) = (MpoConfig::paper(), MpoConfig::default());
+        let mut plain = MpoConfig {
+            critic: paper.critic.clone(),
+            actor: GaussianActorConfig { covariance: Covariance::Diagonal, ..paper.actor.clone() },
+            evaluation: paper.evaluation,
+            e_step: paper.e_step.clone(),
+            action_penalty: None,
+            average_rate: 1.0,
+            ..modern.clone()
+        };
         match self {
             Self::W1 => paper,
-            Self::W2 | Self::Large => {
-                modern.critic.network.layer_norm = false;
-                modern.actor.network.layer_norm = false;
-                if let Self::Large = self {
-                    modern.critic.network.hidden = vec![1024, 1024];
-                    modern.actor.network.hidden = vec![1024, 1024];
-                    (modern.batch_size, modern.sampled_actions) = (4096, 64);
-                }
-                MpoConfig { action_penalty: None, average_rate: 1.0, evaluation: paper.evaluation, ..modern }
+            Self::W2 => plain,
+            Self::Large => {
+                plain.critic.network.hidden = vec![1024, 1024];
+                plain.actor.network.hidden = vec![1024, 1024];
+                MpoConfig { batch_size: 4096, sampled_actions: 64, ..plain }
             }
             Self::Default => modern,
         }

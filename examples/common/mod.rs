@@ -14,8 +14,7 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    ActionCost, Environment, Event, Excursions, Exploration, MpoAgent, MpoConfig, NoiseColour, Observer,
-    Progress, Resumed, Summary, Trainer, TrainerConfig,
+    Environment, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer, TrainerConfig,
 };
 
 /// The arguments of every training.
@@ -159,34 +158,18 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
-    /// The next modern preset, while it is measured: observations and values in units of their spread, means inside the
-    /// action range, pink noise, and excursions while no action is worth more than another.
-    Next,
 }
 
 impl Preset {
     fn config(self) -> MpoConfig {
-        let mut config = match self {
-            Self::Paper | Self::PaperUnstable => MpoConfig::paper(),
-            Self::Default | Self::Next => MpoConfig::default(),
-        };
         match self {
-            Self::PaperUnstable => config.e_step.form = DualForm::Unstable,
-            Self::Next => {
-                config.actor.network.normalise_observations = true;
-                config.actor.bounded_mean = true;
-                config.critic.network.normalise_observations = true;
-                config.critic.normalise_values = true;
-                config.critic_optimizer.learning_rate = 1e-3;
-                config.exploration =
-                    Exploration { noise: NoiseColour::Pink, excursions: Some(Excursions::default()) };
-                config.e_step.minimum_temperature = 0.01;
-                if let Some(penalty) = &mut config.action_penalty {
-                    penalty.cost = ActionCost::Effort;
-                }
+            Self::Paper => MpoConfig::paper(),
+            Self::PaperUnstable => {
+                let mut config = MpoConfig::paper();
+                config.e_step.form = DualForm::Unstable;
+                config
             }
-            Self::Paper | Self::Default => {}
+            Self::Default => MpoConfig::default(),
         }
-        config
     }
 }
