@@ -93,13 +93,9 @@ fn policies_and_values() {
             let values = sampled_values(&agent.critic().valid(), observations, actions.clone());
             let log_probabilities = policy.log_probability(actions.clone());
             let scale = scale_numbers(&policy.scale);
-            vec![
-                numbers(&policy.mean),
-                scale,
-                numbers(&actions),
-                numbers(&values),
-                numbers(&log_probabilities),
-            ]
+            // The first means are near 0: what counts is how far off they are in units of the actions.
+            let means_and_actions = [numbers(&policy.mean), numbers(&actions)].concat();
+            vec![means_and_actions, scale, numbers(&values), numbers(&log_probabilities)]
         });
     }
 }
@@ -129,7 +125,9 @@ fn e_step() {
 
 #[test]
 fn m_step() {
-    for (name, config) in presets() {
+    for (name, mut config) in presets() {
+        // A move that is large beside what a tanh near 0 rounds.
+        config.m_step.optimizer.learning_rate = 1e-2;
         conforms(&format!("{name}, M-step"), 1e-4, |device| {
             let agent = agent(&config, device);
             let observations = random(2, [STATES, OBSERVATION], device);
