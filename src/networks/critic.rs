@@ -34,8 +34,8 @@ pub trait Critic: Module + Sync {
     }
 
     /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is regressed on
-    /// them. Its values must not change by it, but for the first batch. Override it where the module keeps statistics of
-    /// them.
+    /// them. Its values must not change by it, except with the first batch. Override it where the module keeps statistics
+    /// of them.
     #[must_use]
     fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self
