@@ -21,15 +21,18 @@ struct Cli {
     arguments: Arguments,
 }
 
-const CARTPOLE: Task =
-    Task { name: "cartpole", title: "Cartpole balance", env_steps: 30_000, updates_per_step: 1.5 };
-
 fn main() -> ExitCode {
     exit(run(&Cli::parse().arguments))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let (_, summary) = train(&CARTPOLE, Cartpole::balance(), arguments)?;
+    let task = Task {
+        folder: "cartpole".into(),
+        title: "Cartpole balance",
+        env_steps: 30_000,
+        updates_per_step: 1.5,
+    };
+    let (_, summary) = train(&task, Cartpole::balance(), arguments)?;
     println!("{summary}");
     Ok(())
 }

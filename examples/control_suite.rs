@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release --example control_suite -- --task hopper-stand
 //! ```
+//!
+//! What it writes lies in `runs/<task>-<preset>-<seed>`, from where the example `figures` draws.
 
 mod common;
 
@@ -24,7 +26,7 @@ struct Cli {
     #[arg(long, value_enum)]
     task: Name,
     /// Draws the policy of this earlier run's folder as an episode, into policy.gif there, without training.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["out", "resume", "env_steps", "preset", "updates_per_step"])]
     watch: Option<PathBuf>,
     #[command(flatten)]
     arguments: Arguments,
@@ -50,27 +52,26 @@ fn main() -> ExitCode {
 
 fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let watch = watch.as_deref();
-    // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps end within the hour.
-    let task_of = |name, title, env_steps| Task { name, title, env_steps, updates_per_step: 0.5 };
+    // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps take about an hour.
+    let task_of = |title, env_steps| {
+        let names = [task.to_possible_value(), arguments.preset.to_possible_value()];
+        let [task, preset] =
+            names.map(|value| value.map(|value| value.get_name().to_owned()).unwrap_or_default());
+        let folder = format!("{task}-{preset}-{}", arguments.seed);
+        Task { folder, title, env_steps, updates_per_step: 0.5 }
+    };
     match task {
         Name::CartpoleBalance => {
-            let task = task_of("cartpole-balance", "Cartpole balance", 50_000);
-            run(&task, Cartpole::balance(), watch, &arguments)
+            run(&task_of("Cartpole balance", 50_000), Cartpole::balance(), watch, &arguments)
         }
         Name::CartpoleSwingup => {
-            let task = task_of("cartpole-swingup", "Cartpole swingup", 200_000);
-            run(&task, Cartpole::swingup(), watch, &arguments)
+            run(&task_of("Cartpole swingup", 200_000), Cartpole::swingup(), watch, &arguments)
         }
         Name::AcrobotSwingup => {
-            let task = task_of("acrobot-swingup", "Acrobot swingup", 500_000);
-            run(&task, Acrobot::swingup(), watch, &arguments)
+            run(&task_of("Acrobot swingup", 500_000), Acrobot::swingup(), watch, &arguments)
         }
-        Name::HopperStand => {
-            run(&task_of("hopper-stand", "Hopper stand", 500_000), Hopper::stand(), watch, &arguments)
-        }
-        Name::HopperHop => {
-            run(&task_of("hopper-hop", "Hopper hop", 500_000), Hopper::hop(), watch, &arguments)
-        }
+        Name::HopperStand => run(&task_of("Hopper stand", 500_000), Hopper::stand(), watch, &arguments),
+        Name::HopperHop => run(&task_of("Hopper hop", 500_000), Hopper::hop(), watch, &arguments),
     }
 }
 
@@ -85,7 +86,7 @@ fn run<E: Draw + Clone>(
         return Ok(watch(&policy, environment, arguments.seed, folder)?);
     }
     let (agent, summary) = train(task, environment.clone(), arguments)?;
-    watch(agent.policy(), environment, arguments.seed, &arguments.folder(task)?)?;
+    watch(agent.policy(), environment, arguments.seed, &arguments.folder(task))?;
     println!("{summary}");
     Ok(())
 }

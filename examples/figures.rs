@@ -4,9 +4,11 @@
 //! cargo run --release --example figures
 //! ```
 //!
-//! `RESULTS/<task>-<preset>-<seed>.csv` holds evaluations, `RESULTS/metrics/<task>-<preset>-<seed>.csv` metrics, as the
-//! example `control_suite` writes them. Figures without any data are left out.
+//! RESULTS holds runs either as the example `control_suite` leaves them, in folders `<task>-<preset>-<seed>`, or as this project
+//! keeps them: evaluations as `<task>-<preset>-<seed>.csv`, metrics as `metrics/<task>-<preset>-<seed>.csv`. Figures without any
+//! data are left out.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +23,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 /// Draws the replication paper's figures 3, 4 and 5.
 #[derive(Parser)]
 struct Cli {
-    /// The folder of the CSV files.
+    /// The folder of the runs or their CSV files: `runs` for your own.
     #[arg(long, default_value = "docs/results")]
     results: PathBuf,
     /// The folder for the figures.
@@ -33,6 +35,9 @@ const PANEL: (u32, u32) = (560, 360);
 
 fn main() -> Result<()> {
     let Cli { results, out } = Cli::parse();
+    if !results.is_dir() {
+        return Err(format!("there is no folder {}", results.display()).into());
+    }
     std::fs::create_dir_all(&out)?;
     for preset in ["paper", "default"] {
         for (figure, tasks) in [
@@ -82,10 +87,14 @@ impl Quantity {
         }
     }
 
-    fn folder(self, results: &Path) -> PathBuf {
-        match self {
-            Self::Return => results.to_path_buf(),
-            Self::Temperature => results.join("metrics"),
+    /// Where a run of this name has it in the folder of results.
+    fn file(self, results: &Path, run: &str) -> PathBuf {
+        let folder = results.join(run);
+        match (self, folder.is_dir()) {
+            (Self::Return, true) => folder.join("evaluations.csv"),
+            (Self::Return, false) => results.join(format!("{run}.csv")),
+            (Self::Temperature, true) => folder.join("metrics.csv"),
+            (Self::Temperature, false) => results.join("metrics").join(format!("{run}.csv")),
         }
     }
 }
@@ -101,8 +110,9 @@ fn draw(path: &Path, results: &Path, panels: &[Panel]) -> Result<()> {
     let root = SVGBackend::new(path, (2 * PANEL.0, rows as u32 * PANEL.1)).into_drawing_area();
     root.fill(&WHITE)?;
     for (area, (panel, curve)) in root.split_evenly((rows, 2)).iter().zip(panels.iter().zip(&curves)) {
-        if let Some(curve) = curve {
-            curve.draw(area, panel)?;
+        match curve {
+            Some(curve) => curve.draw(area, panel)?,
+            None => area.titled(&format!("{}: no data", panel.title), ("sans-serif", 18)).map(drop)?,
         }
     }
     root.present()?;
@@ -126,18 +136,22 @@ struct Curve {
 }
 
 impl Curve {
-    /// The seeds' files of a panel, at the steps that all of them have; `None` where there is no file.
+    /// The seeds' runs of a panel, at the steps that all of them have; `None` where there is no run.
     fn read(results: &Path, panel: &Panel) -> Result<Option<Self>> {
-        let folder = panel.quantity.folder(results);
         let prefix = format!("{}-{}-", panel.task, panel.preset);
         let mut runs = Vec::new();
-        if folder.is_dir() {
-            for entry in std::fs::read_dir(folder)? {
-                let path = entry?.path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let seed = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".csv"));
-                if seed.is_some_and(|seed| seed.parse::<u64>().is_ok()) {
-                    runs.push(read_run(&path, panel.quantity.column())?);
+        for seed in seeds(results, &prefix)? {
+            let path = panel.quantity.file(results, &format!("{prefix}{seed}"));
+            if path.exists() {
+                let run = read_run(&path, panel.quantity.column())
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                match run.is_empty() {
+                    true => println!(
+                        "{}: left out, as it holds no {} yet",
+                        path.display(),
+                        panel.quantity.column()
+                    ),
+                    false => runs.push(run),
                 }
             }
         }
@@ -154,8 +168,12 @@ impl Curve {
             Some(Point { env_steps, updates, median, low, high })
         };
         let points: Vec<_> = first.iter().filter_map(point).collect();
-        if points.is_empty() {
-            return Err(format!("the runs of {prefix}*.csv have no environment step in common").into());
+        let Some(last) = points.last() else {
+            return Err(format!("the runs {prefix}* have no environment step in common").into());
+        };
+        let ends = runs.iter().filter_map(|run| run.last()).map(|row| row.0);
+        if ends.fold(0.0, f64::max) > last.env_steps {
+            println!("{prefix}*: drawn to {} environment steps, the last that all runs have", last.env_steps);
         }
         Ok(Some(Self { points, seeds: runs.len() }))
     }
@@ -226,13 +244,25 @@ impl Curve {
     }
 }
 
+/// The seeds of the runs whose names begin like this.
+fn seeds(results: &Path, prefix: &str) -> Result<BTreeSet<u64>> {
+    let mut seeds = BTreeSet::new();
+    for entry in std::fs::read_dir(results)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let run = name.strip_suffix(".csv").unwrap_or(&name);
+        seeds.extend(run.strip_prefix(prefix).and_then(|seed| seed.parse::<u64>().ok()));
+    }
+    Ok(seeds)
+}
+
 /// Environment steps, updates and a quantity, a row each; rows without a number for it are left out.
 fn read_run(path: &Path, column: &str) -> Result<Vec<(f64, f64, f64)>> {
-    let mut reader = csv::Reader::from_path(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut reader = csv::Reader::from_path(path)?;
     let headers = reader.headers()?.clone();
     let index = |name: &str| {
         let found = headers.iter().position(|header| header == name);
-        found.ok_or_else(|| format!("{}: no column {name}", path.display()))
+        found.ok_or_else(|| format!("no column {name}"))
     };
     let columns = [index("env_steps")?, index("updates")?, index(column)?];
     let mut rows = Vec::new();

@@ -81,12 +81,10 @@ pub(crate) fn write(
     header: &impl Serialize,
     content: impl FnOnce(&mut Output) -> std::io::Result<()>,
 ) -> Result<()> {
-    let beside = with_suffix(path, ".part");
-    let write = || {
+    let write = |file| {
         let signed = Signed { crate_version: env!("CARGO_PKG_VERSION").into(), header };
         let header = serde_json::to_vec(&signed)?;
-        let mut output =
-            Output { file: BufWriter::with_capacity(PIECE, File::create(&beside)?), checksum: Hasher::new() };
+        let mut output = Output { file: BufWriter::with_capacity(PIECE, file), checksum: Hasher::new() };
         output.bytes(kind.name.as_bytes())?;
         output.bytes(&kind.version.to_le_bytes())?;
         output.bytes(&(header.len() as u64).to_le_bytes())?;
@@ -94,14 +92,25 @@ pub(crate) fn write(
         content(&mut output)?;
         let checksum = output.checksum.clone().finalize();
         output.bytes(&checksum.to_le_bytes())?;
-        output.file.into_inner()?.sync_all()?;
-        rename(&beside, path)
+        output.file.into_inner()?.sync_all()
     };
-    write().map_err(|source| {
+    replace(path, |file| write(file).map_err(|source| Error::File { path: path.to_owned(), source }))
+}
+
+/// Puts the file that `write` fills in the place of what stood there, at once, or not at all.
+pub(crate) fn replace<T>(path: &Path, write: impl FnOnce(File) -> Result<T>) -> Result<T> {
+    let beside = with_suffix(path, ".part");
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let written = File::create(&beside).map_err(failed).and_then(|file| {
+        let made = write(file)?;
+        rename(&beside, path).map_err(failed)?;
+        Ok(made)
+    });
+    if written.is_err() {
         // Nothing half-written is left; that it cannot be removed is no news after what failed.
         let _ = std::fs::remove_file(&beside);
-        Error::File { path: path.to_owned(), source }
-    })
+    }
+    written
 }
 
 /// The path with something after its last letter.

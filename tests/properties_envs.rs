@@ -105,10 +105,15 @@ fn start_states_that_cannot_be_simulated_are_refused() {
     hopper.step(&[0.1; 4]).unwrap();
     let mut acrobot = Acrobot::swingup();
     acrobot.reset(1).unwrap();
-    let (standing, hanging) = (hopper.state(), acrobot.state());
+    let mut cartpole = Cartpole::balance();
+    cartpole.reset(1).unwrap();
+    let states = |hopper: &Hopper, acrobot: &Acrobot, cartpole: &Cartpole| {
+        (hopper.state(), acrobot.state(), cartpole.state())
+    };
+    let before = states(&hopper, &acrobot, &cartpole);
     for (value, name) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf"), (-2e10, "-20000000000")] {
         for (place, index) in [("qpos", 1), ("qvel", 6)] {
-            let mut state = standing;
+            let mut state = before.0;
             if place == "qpos" {
                 state.qpos[index] = value
             } else {
@@ -120,11 +125,14 @@ fn start_states_that_cannot_be_simulated_are_refused() {
             assert_eq!(hopper.reset_to(state).unwrap_err().to_string(), message);
         }
         let state = JointState { qpos: [0.0, value], qvel: [0.0; 2] };
-        assert!(matches!(acrobot.reset_to(state), Err(ControlError::State { place: "qpos", index: 1, .. })));
+        for answer in [acrobot.reset_to(state), cartpole.reset_to(state)] {
+            assert!(matches!(answer, Err(ControlError::State { place: "qpos", index: 1, .. })));
+        }
     }
-    assert_eq!((hopper.state(), acrobot.state()), (standing, hanging));
+    assert_eq!(states(&hopper, &acrobot, &cartpole), before);
     hopper.step(&[0.1; 4]).unwrap();
     acrobot.step(&[0.1]).unwrap();
+    cartpole.step(&[0.1]).unwrap();
 }
 
 #[test]
@@ -139,6 +147,11 @@ fn a_diverging_simulation_is_an_error_that_changes_nothing() {
     acrobot.reset_to(state).unwrap();
     assert_eq!(acrobot.step(&[0.0]), Err(ControlError::Diverged));
     assert_eq!(acrobot.state(), state);
+    let mut cartpole = Cartpole::balance();
+    let state = JointState { qpos: [0.0, 1.0], qvel: [0.0, 1e10] };
+    cartpole.reset_to(state).unwrap();
+    assert_eq!(cartpole.step(&[0.0]), Err(ControlError::Diverged));
+    assert_eq!(cartpole.state(), state);
 }
 
 proptest! {
@@ -176,14 +189,24 @@ proptest! {
         }
     }
 
-    /// Every step adds energy where it can: the sign of each joint's velocity is its torque.
+    /// Every step adds energy where it can: each joint is driven the way it moves already. One cartpole's cart is; the other's is
+    /// pushed against the pole's reaction, which turns the pole ever faster.
     #[test]
     fn the_state_stays_finite_when_every_action_adds_energy(seed: u64) {
         let mut acrobot = Acrobot::swingup();
         acrobot.reset(seed).unwrap();
         let mut hopper = Hopper::hop();
         hopper.reset(seed).unwrap();
+        let mut cartpoles = [Cartpole::swingup(), Cartpole::swingup()];
+        for cartpole in &mut cartpoles {
+            cartpole.reset(seed).unwrap();
+        }
         for _ in 0..1000 {
+            let [along, around] = &mut cartpoles;
+            let push = along.state().qvel[0].signum() as f32;
+            assert_sound(&along.step(&[push]).unwrap(), 1e3);
+            let JointState { qpos: [_, angle], qvel: [_, spin] } = around.state();
+            assert_sound(&around.step(&[-(angle.cos() * spin).signum() as f32]).unwrap(), 1e3);
             let push = acrobot.state().qvel[1].signum() as f32;
             assert_sound(&acrobot.step(&[push]).unwrap(), 1e3);
             let pushes: Vec<_> = hopper.state().qvel[3..].iter().map(|rate| rate.signum() as f32).collect();

@@ -37,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub backend: Backend,
     /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, in place of those of an
-    /// earlier run [default: runs/ and the task's name].
+    /// earlier run [default: a folder in runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Goes on with the run whose folder this is, from its newest checkpoint.
@@ -48,21 +48,20 @@ pub struct Arguments {
     pub checkpoint_period: u64,
 }
 
-/// A task's name in paths, its title in pictures, and how long and how hard it is trained where nobody says.
+/// A task's folder, its title in pictures, and how long and how hard it is trained where nobody says.
 pub struct Task {
-    pub name: &'static str,
+    /// In `runs`, where nobody names another.
+    pub folder: String,
     pub title: &'static str,
     pub env_steps: u64,
     pub updates_per_step: f64,
 }
 
 impl Arguments {
-    /// The folder for the run's files, which it creates.
-    pub fn folder(&self, task: &Task) -> std::io::Result<PathBuf> {
+    /// The folder for the run's files.
+    pub fn folder(&self, task: &Task) -> PathBuf {
         let folder = self.resume.as_ref().or(self.out.as_ref());
-        let folder = folder.cloned().unwrap_or_else(|| Path::new("runs").join(task.name));
-        std::fs::create_dir_all(&folder)?;
-        Ok(folder)
+        folder.cloned().unwrap_or_else(|| Path::new("runs").join(&task.folder))
     }
 }
 
@@ -84,7 +83,7 @@ pub fn train<E: Environment + Clone>(
     environment: E,
     arguments: &Arguments,
 ) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
-    let folder = arguments.folder(task)?;
+    let folder = arguments.folder(task);
     let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
     let config = arguments.preset.config();
     let agent = MpoAgent::new(config, observation, action, &arguments.backend.device, arguments.seed)?;
@@ -100,8 +99,13 @@ pub fn train<E: Environment + Clone>(
     };
     let checkpoints = folder.join("checkpoints");
     let trainer = Trainer::new(settings, agent, environment.clone(), environment)?;
-    if arguments.resume.is_none() && checkpoints.exists() {
-        std::fs::remove_dir_all(&checkpoints)?;
+    match arguments.resume {
+        Some(_) if !folder.is_dir() => {
+            return Err(format!("--resume: there is no folder {}", folder.display()).into());
+        }
+        None if checkpoints.exists() => std::fs::remove_dir_all(&checkpoints)
+            .map_err(|error| format!("{}: {error}", checkpoints.display()))?,
+        _ => std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?,
     }
     let mut trainer = trainer.save_into(checkpoints);
     let resumed = resume(&mut trainer, arguments)?;

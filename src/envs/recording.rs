@@ -1,6 +1,5 @@
 //! Episodes of control tasks as GIF files.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use gif::{Encoder, EncodingError, Frame, Repeat};
 use super::picture::Picture;
 use crate::environment::{Checked, Environment};
 use crate::error::{Error, Result};
+use crate::file::replace;
 
 /// A control task that can be drawn.
 pub trait Draw: Environment {
@@ -26,7 +26,8 @@ const DELAY: u16 = 4;
 const LEVELS: u8 = 6;
 const LEVEL: u8 = 51;
 
-/// Plays an episode and writes its pictures, 25 a second, as a GIF file. Returns the episode's return.
+/// Plays an episode and writes its pictures, 25 a second, as a GIF file. Returns the episode's return. A file that stood there is
+/// replaced once the episode is over.
 ///
 /// `policy` gives an action in [-1, 1] for an observation.
 ///
@@ -46,32 +47,34 @@ pub fn record_episode<E: Draw>(
     seed: u64,
     mut policy: impl FnMut(&[f32]) -> Result<Vec<f32>>,
 ) -> Result<f64> {
+    let path = path.as_ref();
     let failed = |error: EncodingError| Error::File {
-        path: path.as_ref().to_path_buf(),
+        path: path.to_path_buf(),
         source: match error {
             EncodingError::Io(source) => source,
             other => std::io::Error::other(other),
         },
     };
-    let file = File::create(&path).map_err(|error| failed(error.into()))?;
-    let mut animation = Animation::new(BufWriter::new(file)).map_err(failed)?;
     let mut environment = Checked::new(environment)?;
-    let mut observation = environment.reset(seed)?;
     let period = (f64::from(DELAY) / 100.0 / E::STEP_TIME).round().max(1.0) as u64;
-    let mut sum = 0.0;
-    for index in 0u64.. {
-        if index.is_multiple_of(period) {
-            animation.push(&environment.environment().draw()).map_err(failed)?;
+    replace(path, |file| {
+        let mut animation = Animation::new(BufWriter::new(file)).map_err(failed)?;
+        let mut observation = environment.reset(seed)?;
+        let mut sum = 0.0;
+        for index in 0u64.. {
+            if index.is_multiple_of(period) {
+                animation.push(&environment.environment().draw()).map_err(failed)?;
+            }
+            let step = environment.step(&policy(&observation)?)?;
+            sum += f64::from(step.reward);
+            if step.is_last() {
+                break;
+            }
+            observation = step.observation;
         }
-        let step = environment.step(&policy(&observation)?)?;
-        sum += f64::from(step.reward);
-        if step.is_last() {
-            break;
-        }
-        observation = step.observation;
-    }
-    animation.finish().map_err(failed)?;
-    Ok(sum)
+        animation.finish().map_err(failed)?;
+        Ok(sum)
+    })
 }
 
 /// A GIF file under way. Pixels that stay as they were are transparent, which keeps it small.
@@ -184,6 +187,21 @@ mod tests {
         let hopper = played(&std::fs::read(&path).unwrap());
         assert_eq!(hopper.len(), 500);
         assert_ne!(hopper[0], hopper[10]);
+    }
+
+    #[test]
+    fn a_failing_policy_leaves_the_file_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("episode.gif");
+        std::fs::write(&path, "an earlier episode").unwrap();
+        let mut calls = 0;
+        let too_many = |_: &[f32]| {
+            calls += 1;
+            Ok(vec![0.0; if calls < 10 { 1 } else { 2 }])
+        };
+        record_episode(&path, Cartpole::balance(), 1, too_many).unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "an earlier episode");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
     }
 
     #[test]
