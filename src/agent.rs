@@ -205,11 +205,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// Where the batch does not fit the networks, or a value, the loss, a gradient or an updated parameter is not finite
+    /// Where the batch does not fit the networks or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
         let Rows { observations, actions, next_observations } =
-            batch.rows(self.actor.observation_size(), self.actor.action_size())?;
+            batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
         let (actor, critic) =
             (self.actor.clone().observe(&observations), self.critic.clone().observe(&observations));
@@ -269,9 +269,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.action_samples = action_samples;
         (self.preferences, self.m_step, self.critic_optimizer) = (preferences, m_step, critic_optimizer);
         (self.actor, self.critic) = (actor, critic);
-        let latest = self.actor.valid();
-        self.average = Policy::new(follow(self.average.actor().clone(), &latest, self.config.average_rate));
-        self.behaviour = Policy::new(latest);
+        self.average =
+            Policy::new(follow(self.average.actor().clone(), &self.actor, self.config.average_rate));
+        self.behaviour = Policy::new(self.actor.valid());
 
         // θ_i = θ, φ' = φ.
         self.updates += 1;

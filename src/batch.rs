@@ -1,8 +1,8 @@
 //! What is drawn from the replay and learnt from.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-use crate::error::{Result, check_shape};
+use crate::error::{Result, check, check_shape};
 
 /// What an agent learns from in one update.
 #[derive(Debug, Clone)]
@@ -44,10 +44,24 @@ pub struct Sequences {
 }
 
 impl Batch {
-    /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these sizes.
-    pub(crate) fn rows(&self, observation: usize, n: usize) -> Result<Rows> {
+    /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these sizes, and all
+    /// its tensors to be on this device.
+    pub(crate) fn rows(&self, observation: usize, n: usize, device: &Device) -> Result<Rows> {
+        let on_device = |place, devices: &[Device]| {
+            let all =
+                |devices: &&[Device]| devices.iter().all(|other| other == device && !other.is_autodiff());
+            check(place, devices, all, "the agent's, without autodiff")
+        };
         match self {
             Self::Transitions(batch) => {
+                let devices = [
+                    batch.observations.device(),
+                    batch.actions.device(),
+                    batch.rewards.device(),
+                    batch.discounts.device(),
+                    batch.next_observations.device(),
+                ];
+                on_device("the batch's devices", &devices)?;
                 let [count, _] = batch.observations.dims();
                 check_shape("batch.observations", &batch.observations.dims(), &[count, observation])?;
                 check_shape("batch.actions", &batch.actions.dims(), &[count, n])?;
@@ -58,13 +72,23 @@ impl Batch {
                     &batch.next_observations.dims(),
                     &[count, observation],
                 )?;
+                let observations = batch.observations.clone();
+                let next_observations = batch.next_observations.clone();
                 Ok(Rows {
-                    observations: batch.observations.clone(),
+                    next_observations: that_count(next_observations, &observations, batch.discounts.clone()),
+                    observations,
                     actions: batch.actions.clone(),
-                    next_observations: batch.next_observations.clone(),
                 })
             }
             Self::Sequences(batch) => {
+                let devices = [
+                    batch.observations.device(),
+                    batch.actions.device(),
+                    batch.rewards.device(),
+                    batch.discounts.device(),
+                    batch.log_probabilities.device(),
+                ];
+                on_device("the batch's devices", &devices)?;
                 let [count, steps] = batch.rewards.dims();
                 check_shape("batch.rewards", &batch.rewards.dims(), &[count, steps])?;
                 check_shape(
@@ -80,14 +104,23 @@ impl Batch {
                         batch.observations.clone().slice([0..count, from..from + steps, 0..observation]);
                     part.reshape([count * steps, observation])
                 };
+                let observations = rows(0);
+                let discounts = batch.discounts.clone().reshape([count * steps]);
                 Ok(Rows {
-                    observations: rows(0),
+                    next_observations: that_count(rows(1), &observations, discounts),
+                    observations,
                     actions: batch.actions.clone().reshape([count * steps, n]),
-                    next_observations: rows(1),
                 })
             }
         }
     }
+}
+
+/// The next states, and the rows' own states where nothing that follows counts: a policy has nothing to do in the state that
+/// ended the task, and no critic learns its value.
+fn that_count(next: Tensor<2>, observations: &Tensor<2>, discounts: Tensor<1>) -> Tensor<2> {
+    let ended = discounts.equal_elem(0.0).unsqueeze_dim::<2>(1).expand(next.dims());
+    next.mask_where(ended, observations.clone())
 }
 
 /// What a batch says of single steps.
@@ -96,6 +129,6 @@ pub(crate) struct Rows {
     pub(crate) observations: Tensor<2>,
     /// `[rows, action]`
     pub(crate) actions: Tensor<2>,
-    /// `[rows, observation]`
+    /// `[rows, observation]`, the rows' own where the task ended
     pub(crate) next_observations: Tensor<2>,
 }

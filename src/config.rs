@@ -34,14 +34,15 @@ pub struct MpoConfig {
     /// How it explores.
     #[serde(default)]
     pub exploration: Exploration,
-    /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: at least 2. More make both
+    /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216. More make both
     /// less noisy; the time of an update grows with it.
     pub sampled_actions: usize,
-    /// The number of states in a batch. Accepted: at least 1. With Retrace, sequences are drawn until they hold that
+    /// The number of states in a batch. Accepted: 1 to 16,777,216. With Retrace, sequences are drawn until they hold that
     /// many.
     pub batch_size: usize,
     /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an update's
-    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them.
+    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them,
+    /// and for observations and values whose spread is not small beside their size: the target critic normalises in them too.
     #[serde(default)]
     pub target_critic_precision: Precision,
     /// At which states of a batch the policy is improved.
@@ -85,7 +86,8 @@ pub enum ImproveAt {
     /// The states s of the batch, as in the paper, with samples of their own.
     States,
     /// The next states s', whose sampled actions and values the critic's targets need anyway: the most expensive part of
-    /// an update is done once, not twice. The states are drawn from the same replay either way.
+    /// an update is done once, not twice. The states are drawn from the same replay either way; for the state that ended the
+    /// task, where no action counts, the one before it stands in.
     NextStates,
 }
 

@@ -18,8 +18,9 @@ pub struct EStepConfig {
     pub solver: TemperatureSolver,
     /// How the dual is computed; anything but the stable form is for comparison only.
     pub form: DualForm,
-    /// The lowest temperature the exact solver may choose, in units of the critic's values. Accepted: 0 or more. 0
-    /// leaves the temperature free, so that the weights do not depend on the scale of the rewards.
+    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) and [`OnDevice`](TemperatureSolver::OnDevice) may
+    /// choose, in units of the critic's values. Accepted: 0 or more. 0 leaves the temperature free, so that the weights do
+    /// not depend on the scale of the rewards.
     pub minimum_temperature: f64,
 }
 
@@ -47,7 +48,7 @@ pub enum TemperatureSolver {
         steps: usize,
     },
     /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv 2006.00979),
-    /// for comparison.
+    /// for comparison. It knows no lowest temperature, and so no optimum at one: [`DualSolution::interior`] always holds.
     GradientStep {
         /// Adam's learning rate on x; 0.01 is usual.
         learning_rate: f64,

@@ -5,7 +5,7 @@
 //! who wrote it.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crc32fast::Hasher;
@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Damaged(String),
     /// It is whole, but this instead of what is accepted.
     Other(String, &'static str),
+    /// The system could not read it.
+    Unreadable(std::io::Error),
 }
 
 impl<D: Into<String>> From<D> for Refusal {
@@ -182,7 +184,10 @@ impl Input<'_> {
 }
 
 fn unreadable(error: std::io::Error) -> Refusal {
-    error.to_string().into()
+    match error.kind() {
+        ErrorKind::UnexpectedEof => "cut short".into(),
+        _ => Refusal::Unreadable(error),
+    }
 }
 
 /// Reads a file of this kind: what `load` makes of its header and its numbers, all of which it has to take.
@@ -195,6 +200,7 @@ pub(crate) fn read<H: DeserializeOwned, T>(
     parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|refusal| match refusal {
         Refusal::Damaged(damage) => Error::Damaged { path: path.to_owned(), damage },
         Refusal::Other(found, accepted) => Error::Format { path: path.to_owned(), found, accepted },
+        Refusal::Unreadable(source) => Error::File { path: path.to_owned(), source },
     })
 }
 
@@ -238,7 +244,10 @@ fn checksum_fits(input: &mut Input<'_>) -> Result<bool, Refusal> {
         let piece = (input.remaining - 4).min(PIECE as u64);
         checksum.update(&input.bytes(piece as usize)?);
     }
-    Ok(input.array().is_ok_and(|last| u32::from_le_bytes(last) == checksum.finalize()))
+    match input.array() {
+        Err(Refusal::Unreadable(error)) => Err(Refusal::Unreadable(error)),
+        last => Ok(last.is_ok_and(|last| u32::from_le_bytes(last) == checksum.finalize())),
+    }
 }
 
 fn header<H: DeserializeOwned>(input: &mut Input<'_>) -> Result<H, Refusal> {
@@ -263,4 +272,44 @@ pub(crate) fn check_same(saved: &impl Serialize, own: &impl Serialize) -> Result
     }
     let [saved, own] = [serde_json::to_value(saved), serde_json::to_value(own)];
     compare("", &saved.map_err(|error| error.to_string())?, &own.map_err(|error| error.to_string())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// A file on a disk that fails behind the first bytes.
+    struct Failing(Cursor<Vec<u8>>);
+
+    impl Read for Failing {
+        fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(bytes)? {
+                0 => Err(std::io::Error::other("the disk is gone")),
+                count => Ok(count),
+            }
+        }
+    }
+
+    impl Seek for Failing {
+        fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+            Ok(self.0.seek(to)? + if matches!(to, SeekFrom::End(_)) { 100 } else { 0 })
+        }
+    }
+
+    /// A file that cannot be read is not damaged: it may be whole.
+    #[test]
+    fn what_the_system_says_is_not_damage() {
+        const KIND: Kind = Kind { name: "mpo test", version: 1, accepted: "a test's" };
+        for length in [0, 5, 40] {
+            let mut source = Failing(Cursor::new(vec![1; length]));
+            let refusal = parse(&mut source, &KIND, |(): (), _| Ok(()));
+            assert!(
+                matches!(refusal, Err(Refusal::Unreadable(error)) if error.to_string() == "the disk is gone")
+            );
+        }
+        let mut cut = Cursor::new(vec![1; 10]);
+        assert!(matches!(parse(&mut cut, &KIND, |(): (), _| Ok(())), Err(Refusal::Damaged(_))));
+    }
 }

@@ -12,7 +12,8 @@ use crate::preferences::Preferences;
 /// boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
-    /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form.
+    /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
+    /// [in the critic's units](crate::Critic::in_units): those of different presets do not compare.
     pub critic_loss: f64,
     /// η, in units of the critic's values.
     pub temperature: f64,

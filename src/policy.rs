@@ -10,7 +10,7 @@ use crate::error::{Result, check_finite, check_size};
 use crate::file::{self, Kind};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
-use crate::networks::{Actor, GaussianActor, GaussianActorConfig, parameters, with_parameters};
+use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of, parameters, with_parameters};
 use crate::rng::{Rng, Stream};
 
 /// What errors of a policy's action call it.
@@ -53,11 +53,11 @@ impl<A: Actor> Policy<A> {
     /// The distribution over actions for one observation, `[1, action]`.
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite.
+    /// Where the observation has the wrong size or is not finite, or the network has no parameters.
     pub fn at(&self, observation: &[f32]) -> Result<Gaussian> {
         check_size("observation", observation.len(), self.actor.observation_size())?;
         check_finite("observation", observation)?;
-        let device = self.actor.devices().swap_remove(0);
+        let device = device_of(&self.actor)?;
         Ok(self.actor.policy(tensor(observation.to_vec(), [1, observation.len()], &device)))
     }
 

@@ -26,8 +26,8 @@ pub use summary::Summary;
 /// Trains an agent in an environment: collects experience with the sampled action, updates at a stated ratio,
 /// evaluates with the mean action, and reports to observers.
 ///
-/// Where [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on from a new
-/// episode. A run that [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
+/// Where [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on: from a new
+/// episode where the environment or the policy's action failed, else within the episode under way. A run that [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
 pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwork> {
     config: TrainerConfig,
     agent: MpoAgent<A, C>,

@@ -469,8 +469,66 @@ fn the_deployed_policy_is_the_average() {
             mean(&averaged.actor().valid()),
             "it changes what is learnt"
         );
-        expected = follow(expected, &averaged.actor().valid(), 0.25);
+        expected = follow(expected, averaged.actor(), 0.25);
         assert_eq!(averaged.mean_action(&[0.3, -0.2, 0.9]).unwrap(), mean(&expected));
     }
     assert_ne!(mean(averaged.policy().actor()), mean(&averaged.actor().valid()));
+}
+
+/// Its weights are of long ago, but it has the statistics that observations are normalised by from the first batch on.
+#[test]
+fn the_deployed_policy_tells_observations_apart_from_the_first_updates_on() {
+    let mut agent = agent(&small(MpoConfig::default()), 1, 1, 1);
+    let mut rng = rng(2);
+    let mut replay = ReplayBuffer::new(200, 1, 1).unwrap();
+    let mut observation = || [1000.0 + 0.05 * rng.normal() as f32];
+    replay.begin_episode(&observation()).unwrap();
+    for _ in 0..150 {
+        let step = Experience {
+            action: &[0.3],
+            log_probability: -1.0,
+            reward: 0.0,
+            next_observation: &observation(),
+            terminated: false,
+            truncated: false,
+        };
+        replay.push(step).unwrap();
+    }
+    train(&mut agent, &replay, 3);
+    let [low, high] = [999.95, 1000.05].map(|observation| agent.mean_action(&[observation]).unwrap());
+    assert_ne!(low, high);
+}
+
+/// Whatever is observed in it: a policy has nothing to do there, and no critic learns its value.
+#[test]
+fn the_state_that_ends_the_task_has_no_say() {
+    let replay = random_replay(10, 10, 3, 2);
+    for improve_at in [ImproveAt::States, ImproveAt::NextStates] {
+        let agent = agent(&MpoConfig { improve_at, ..small(MpoConfig::default()) }, 3, 2, 1);
+        let batch = replay.sample_transitions(64, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
+        let ended = batch.discounts.clone().equal_elem(0.0).unsqueeze_dim::<2>(1).expand([64, 3]);
+        let metrics = |next_observations| {
+            agent
+                .clone()
+                .update(&Batch::Transitions(Transitions { next_observations, ..batch.clone() }))
+                .unwrap()
+        };
+        let next = batch.next_observations.clone();
+        let as_seen = metrics(next.clone());
+        assert_eq!(metrics(next.clone().mask_fill(ended.clone(), 7.0)), as_seen);
+        assert_ne!(metrics(next.mask_fill(ended.bool_not(), 7.0)), as_seen);
+
+        let mut batch = replay.sample_sequences(16, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
+        // The last states of sequences that end a task.
+        let ended = batch.discounts.clone().slice([0..16, 4..5]).equal_elem(0.0);
+        let ended = ended.unsqueeze_dim::<3>(2).expand([16, 1, 3]);
+        let last = batch.observations.clone().slice([0..16, 5..6, 0..3]);
+        let mut metrics = |last| {
+            batch.observations = batch.observations.clone().slice_assign([0..16, 5..6, 0..3], last);
+            agent.clone().update(&Batch::Sequences(batch.clone())).unwrap()
+        };
+        let as_seen = metrics(last.clone());
+        assert_eq!(metrics(last.clone().mask_fill(ended.clone(), 7.0)), as_seen);
+        assert_ne!(metrics(last.mask_fill(ended.bool_not(), 7.0)), as_seen);
+    }
 }

@@ -29,8 +29,9 @@ use common::training::{quick, train};
 use mpo::networks::Covariance;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    ActionBounds, Batch, Constraint, Critic, Experience, MpoAgent, MpoConfig, PolicyEvaluation, QNetwork,
-    ReplayBuffer, Result, Rng, Stream, Trainer, TrainerConfig,
+    ActionBounds, Actor, Batch, Constraint, Critic, Experience, Gaussian, MpoAgent, MpoConfig, Policy,
+    PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Sequences, Stream, Trainer, TrainerConfig,
+    Transitions,
 };
 
 const NOT_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
@@ -254,6 +255,51 @@ fn agents_refuse_networks_without_autodiff() {
     refused(update_with(networks().0.valid(), networks().1.valid()), "Config", &words);
 }
 
+/// A policy and a critic without a single number to learn.
+#[derive(Module, Debug)]
+struct Fixed {
+    value: f64,
+}
+
+impl Actor for Fixed {
+    fn policy(&self, observations: Tensor<2>) -> Gaussian {
+        let mean = observations.narrow(1, 0, 1);
+        Gaussian { scale: Scale::Diagonal(mean.ones_like() * self.value), mean }
+    }
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_size(&self) -> usize {
+        1
+    }
+}
+
+impl Critic for Fixed {
+    fn values(&self, observations: Tensor<2>, _: Tensor<2>) -> Tensor<1> {
+        observations.sum_dim(1).squeeze_dim(1) * self.value
+    }
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_size(&self) -> usize {
+        1
+    }
+}
+
+#[test]
+fn networks_without_parameters_are_refused() {
+    let fixed = || Fixed { value: 0.5 };
+    let words = ["the network's devices is []", "a network with parameters"];
+    refused(update_with(LinearActor::new([[0.0], [0.0]], 0.5), fixed()), "Config", &words);
+    let critic = Parabola::new([[0.5], [0.5]], 1.0);
+    refused(MpoAgent::with_networks(quick(), fixed(), critic, 1), "Config", &words);
+    refused(Policy::new(fixed()).mean_action(&[0.0, 0.0]), "Config", &words);
+}
+
 /// A critic that is known beforehand has nothing to learn.
 #[test]
 fn agents_take_frozen_networks_or_refuse_them() {
@@ -402,6 +448,19 @@ fn agents_refuse_batches_of_wrong_shapes() {
     // Both kinds of batches do, whatever the agent draws itself.
     agent.update(&Batch::Sequences(sequences())).unwrap();
     agent.update(&Batch::Transitions(transitions())).unwrap();
+}
+
+#[test]
+fn agents_refuse_batches_on_other_devices() {
+    let mut agent = trained_agent(&presets()[0]);
+    let before = behaviour(&agent);
+    let elsewhere = Device::flex().autodiff();
+    let words = ["the batch's devices", "the agent's, without autodiff"];
+    let rewards = Tensor::zeros([8], &elsewhere);
+    refused(agent.update(&Batch::Transitions(Transitions { rewards, ..transitions() })), "Config", &words);
+    let rewards = Tensor::zeros([4, 5], &elsewhere);
+    refused(agent.update(&Batch::Sequences(Sequences { rewards, ..sequences() })), "Config", &words);
+    assert_eq!(behaviour(&agent), before);
 }
 
 #[test]

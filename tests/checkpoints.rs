@@ -3,6 +3,7 @@
 mod common {
     pub mod agents;
     pub mod presets;
+    pub mod replays;
 }
 
 use std::fs::{self, File};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use common::agents::agent;
 use common::presets::small;
+use common::replays::{random_replay, rng};
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
@@ -192,6 +194,29 @@ fn a_finished_run_resumed_does_nothing_more() {
         let mut again = go_on(trainer(steps, folder.path()), folder.path());
         check_same(remains(&mut again, folder.path()), &expected, steps);
     }
+}
+
+/// In a simulation, say: the trainer's updates are not all that the agent has made.
+#[test]
+fn runs_of_an_agent_that_had_learnt_go_on() {
+    let mut experienced = agent(&tiny(MpoConfig::default()), 5, 1, 5);
+    let (replay, mut samples) = (random_replay(10, 10, 5, 1), rng(1));
+    for _ in 0..7 {
+        let batch = experienced.sample(&replay, &mut samples).unwrap();
+        experienced.update(&batch).unwrap();
+    }
+    let trainer = |steps, folder: &TempDir| {
+        let environments = (Cartpole::balance(), Cartpole::balance());
+        let trainer = Trainer::new(config(steps), experienced.clone(), environments.0, environments.1);
+        trainer.unwrap().save_into(folder.path().join("checkpoints"))
+    };
+    let [straight, folder] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let mut run = go_on(trainer(900, &straight), straight.path());
+    assert_eq!(run.agent().updates(), 7 + 200);
+    let expected = remains(&mut run, straight.path());
+    go_on(trainer(500, &folder), folder.path());
+    let mut run = go_on(trainer(900, &folder), folder.path());
+    check_same(remains(&mut run, folder.path()), &expected, "resumed");
 }
 
 #[cfg(feature = "ndarray")]

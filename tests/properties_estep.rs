@@ -1,6 +1,7 @@
 //! Properties of the E-step on tensors.
 
 mod support {
+    pub mod difference;
     pub mod random;
 }
 
@@ -9,6 +10,7 @@ use mpo::dual::{DualForm, DualSolution};
 use mpo::{ActionCost, EStep, EStepConfig, EStepSolution, Error, TemperatureSolver, action_penalty};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::difference::largest_difference;
 use support::random::cases;
 
 const GRADIENT_STEP: TemperatureSolver =
@@ -62,12 +64,6 @@ fn softmax(batch: &Batch, temperature: f64) -> Vec<f64> {
         masses.into_iter().map(move |mass| mass / sum)
     });
     states.flatten().collect()
-}
-
-fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    // `f64::max` would hide NaN.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |x, y| if y > x || y.is_nan() { y } else { x })
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! Properties of the M-step as a whole, with a network.
 
 mod support {
+    pub mod difference;
     pub mod random;
 }
 
@@ -14,6 +15,7 @@ use mpo::{
     Constraint, Error, Gaussian, MStep, MStepConfig, MStepReport, MultiplierConfig, Rng, Scale, Stream,
 };
 use proptest::prelude::*;
+use support::difference::largest_difference;
 use support::random::cases;
 
 const STATES: usize = 8;
@@ -134,12 +136,6 @@ fn outputs(actor: &GaussianActor, observations: &Tensor<2>) -> Vec<f64> {
         Scale::Cholesky(factor) => numbers(factor),
     };
     [numbers(policy.mean), scale].concat()
-}
-
-fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let larger = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Properties of the default networks.
 
+mod support {
+    pub mod difference;
+}
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::networks::{
@@ -7,6 +11,7 @@ use mpo::networks::{
     OptimizerConfig, QNetwork, QNetworkConfig, sampled_values,
 };
 use mpo::{Error, Rng, Scale, Stream};
+use support::difference::largest_difference;
 
 const OBSERVATION: usize = 5;
 const ACTION: usize = 3;
@@ -81,12 +86,6 @@ impl Critic for Plain {
     fn action_size(&self) -> usize {
         self.network.action_size()
     }
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let larger = |a: f32, b: f32| if b > a || b.is_nan() { b } else { a };
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
 #[test]
@@ -222,7 +221,7 @@ fn networks_normalise_observations() {
         let given = of(&plain, &normalised, false);
         let largest = with.iter().fold(1.0_f32, |most, value| most.max(value.abs()));
         let off = largest_difference(&with, &given);
-        assert!(off < 1e-5 * largest, "{network:?}: {off} of {largest}");
+        assert!(off < f64::from(1e-5 * largest), "{network:?}: {off} of {largest}");
         let unseen = of(&network, &observations, false);
         assert!(largest_difference(&with, &unseen) > 1e-2, "{network:?}");
         // Where nothing is kept of them, observing changes nothing.
@@ -306,7 +305,7 @@ fn the_units_of_values_change_no_value() {
             largest =
                 before.iter().fold(largest.max(mean.abs() + deviation), |most, value| most.max(value.abs()));
             assert!(
-                largest_difference(&before, &values(&critic)) < 1e-5 * largest,
+                largest_difference(&before, &values(&critic)) < f64::from(1e-5 * largest),
                 "{network:?}: {before:?}"
             );
             let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));

@@ -1,6 +1,7 @@
 //! Properties of the targets and the loss of the policy evaluation.
 
 mod support {
+    pub mod difference;
     pub mod random;
     pub mod tensors;
 }
@@ -9,6 +10,7 @@ use burn::tensor::Tensor;
 use mpo::targets::{CriticLoss, n_step_targets, retrace_targets, retrace_traces, td_targets};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::difference::largest_difference;
 use support::random::cases;
 use support::tensors::{numbers, tensor, tracked};
 
@@ -70,12 +72,6 @@ impl Sequences {
     fn rest(&self, step: usize) -> std::ops::Range<usize> {
         step..(step / self.length + 1) * self.length
     }
-}
-
-fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let larger = |a: f64, b: f64| if b > a || b.is_nan() { b } else { a };
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
 proptest! {

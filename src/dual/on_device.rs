@@ -47,8 +47,10 @@ pub(crate) fn solve_on_device(
 ) -> DeviceSolution {
     let best = values.clone().max_dim(1);
     let below_best = values - best.clone();
-    // In units of the largest range of a state, whatever the values' units are: nothing overflows then.
-    let unit = -below_best.clone().min_dim(1).min_dim(0).clamp_max(-f32::MIN_POSITIVE);
+    // In units of the largest range of a state, whatever the values' units are, or of the lowest temperature, where that is
+    // larger: nothing overflows then.
+    let least = minimum_temperature.clamp(f32::MIN_POSITIVE.into(), f32::MAX.into());
+    let unit = (-below_best.clone().min_dim(1).min_dim(0)).clamp_min(least);
     let below_best = below_best / unit.clone();
     let evaluate = |temperature: &Tensor<2>| Point::new(&below_best, temperature);
     let feasible = |point: &Point| point.kl.clone().lower_equal_elem(epsilon);
@@ -56,7 +58,7 @@ pub(crate) fn solve_on_device(
     // Hoeffding: KL ≤ range² / (8 η²), so that `high` is feasible.
     let ranges = below_best.clone().min_dim(1);
     let hoeffding = (ranges.square().mean_dim(0) / (8.0 * epsilon)).sqrt().clamp_min(f32::MIN_POSITIVE);
-    let bound = (unit.clone().recip() * minimum_temperature).clamp(f32::MIN_POSITIVE, f32::MAX);
+    let bound = (unit.clone().recip() * minimum_temperature).clamp_min(f32::MIN_POSITIVE);
     let mut high = hoeffding.max_pair(bound.clone());
     let at_bound = evaluate(&bound);
     high = high.mask_where(feasible(&at_bound), bound.clone());

@@ -12,7 +12,7 @@ mod precision;
 
 pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
 pub use average::follow;
-pub(crate) use checks::{parameter_sum, shared_device};
+pub(crate) use checks::{device_of, parameter_sum, shared_device};
 pub use critic::{Critic, QNetwork, QNetworkConfig, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub use optimizer::{Optimizer, OptimizerConfig};

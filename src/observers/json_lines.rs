@@ -10,8 +10,8 @@ use serde::Serialize;
 use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
 
-/// Writes an object a line for each episode, period of metrics, evaluation and the run's end: `event` and what
-/// belongs to it, with `environment_steps`, `updates`, `iterations` and `seconds`.
+/// Writes an object a line for every [event](Event) but single steps: `event` and what belongs to it, with
+/// `environment_steps`, `updates`, `iterations` and `seconds`.
 pub struct JsonLines {
     path: PathBuf,
     file: File,

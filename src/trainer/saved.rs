@@ -33,6 +33,8 @@ struct Run {
     config: TrainerConfig,
     steps: u64,
     updates: u64,
+    /// All that the agent has made, some perhaps before this run.
+    agent_updates: u64,
     /// The observations that the replay had been given.
     observations: usize,
     seconds: f64,
@@ -69,7 +71,8 @@ pub struct Resumed {
 }
 
 impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// Saves a checkpoint now, and returns its folder.
+    /// Saves a checkpoint now, and returns its folder. Where [`run`](Trainer::run) has ended and evaluated, that is part of what
+    /// is saved: a run that goes on from there evaluates with the seeds after those, and learns the same.
     ///
     /// # Errors
     /// Where no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run, or a file
@@ -83,6 +86,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 config: self.config.clone(),
                 steps: self.steps,
                 updates: self.updates,
+                agent_updates: self.agent.updates(),
                 observations: self.replay.given(),
                 seconds: self.seconds(),
                 episode: self.episode.as_ref().map(|&Episode { seed, steps, sum, .. }| Interrupted {
@@ -181,7 +185,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
         let sizes =
             |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
-        let belongs = agent.updates() == run.updates && replay.given() == run.observations;
+        let belongs = agent.updates() == run.agent_updates && replay.given() == run.observations;
         if !belongs || sizes(&replay) != sizes(&self.replay) {
             return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
         }
@@ -208,7 +212,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             return None;
         }
         let mut played = self.replay.latest(steps)?;
-        let mut observation = self.environment.reset(seed).ok()?;
+        let failed = |error: Error| tracing::warn!(%error, "not played again: a new episode begins");
+        let mut observation = self.environment.reset(seed).map_err(failed).ok()?;
         loop {
             let (expected, action) = played.next()?;
             if observation != expected {
@@ -218,7 +223,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             if played.size_hint().0 == 0 {
                 return Some(Episode { seed, observation, steps, sum });
             }
-            observation = self.environment.step(action).ok()?.observation;
+            observation = self.environment.step(action).map_err(failed).ok()?.observation;
         }
     }
 
