@@ -221,9 +221,10 @@ impl Curve {
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLUE.stroke_width(2)));
         chart
             .configure_series_labels()
+            // Where the curve is not.
             .position(match panel.quantity {
-                Quantity::Return => SeriesLabelPosition::LowerRight,
-                Quantity::Temperature => SeriesLabelPosition::UpperRight,
+                Quantity::Return if last.median < 0.6 * highest => SeriesLabelPosition::UpperLeft,
+                _ => SeriesLabelPosition::LowerRight,
             })
             .label_font(("sans-serif", 13))
             .background_style(WHITE.mix(0.8))
