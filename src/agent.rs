@@ -269,12 +269,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.action_samples = action_samples;
         (self.preferences, self.m_step, self.critic_optimizer) = (preferences, m_step, critic_optimizer);
         (self.actor, self.critic) = (actor, critic);
-        self.average =
-            Policy::new(follow(self.average.actor().clone(), &self.actor, self.config.average_rate));
-        self.behaviour = Policy::new(self.actor.valid());
+        self.updates += 1;
+        let latest = self.actor.valid();
+        // A plain average at first: nothing is left of the untrained policy, which knew no observation's mean.
+        let rate = self.config.average_rate.max(1.0 / self.updates as f64);
+        self.average = Policy::new(follow(self.average.actor().clone(), &latest, rate));
+        self.behaviour = Policy::new(latest);
 
         // θ_i = θ, φ' = φ.
-        self.updates += 1;
         if self.updates.is_multiple_of(self.config.target_period) {
             self.target_actor = self.behaviour.actor().clone();
             self.target_critic = in_precision(self.critic.valid(), self.config.target_critic_precision);

@@ -182,17 +182,6 @@ fn averages_follow_exponentially() {
     }
 }
 
-/// On the autodiff side it is known what is trained: the rest is taken over.
-#[test]
-fn averages_take_over_what_is_not_trained() {
-    let zeros = Parameters::zeros();
-    let mut ones = zeros.clone().map(&mut One);
-    ones.matrix = ones.matrix.set_require_grad(false);
-    ones.vector = ones.vector.set_require_grad(true);
-    let average = follow(zeros.valid(), &ones, 0.25);
-    assert_eq!(average.numbers(), [0.25, 0.25, 1.0, 1.0, 1.0, 1.0]);
-}
-
 /// Sets every parameter to 1.
 struct One;
 

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 /// The mean and the standard deviation of each of several numbers, over the batches that are learnt from: plain averages of
 /// the first 1,000 batches, exponential averages over about as many from then on.
 ///
-/// They are parameters without gradients: saved and copied to targets with the others.
+/// They are parameters without gradients: saved, copied to targets and averaged with the others.
 #[derive(Module, Debug)]
 pub(crate) struct Moments {
     /// `[numbers]`
