@@ -44,24 +44,38 @@ pub struct Sequences {
 }
 
 impl Batch {
+    fn devices(&self) -> [Device; 5] {
+        match self {
+            Self::Transitions(Transitions {
+                observations,
+                actions,
+                rewards,
+                discounts,
+                next_observations,
+            }) => [
+                observations.device(),
+                actions.device(),
+                rewards.device(),
+                discounts.device(),
+                next_observations.device(),
+            ],
+            Self::Sequences(Sequences { observations, actions, rewards, discounts, log_probabilities }) => [
+                observations.device(),
+                actions.device(),
+                rewards.device(),
+                discounts.device(),
+                log_probabilities.device(),
+            ],
+        }
+    }
+
     /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these sizes, and all
     /// its tensors to be on this device.
     pub(crate) fn rows(&self, observation: usize, n: usize, device: &Device) -> Result<Rows> {
-        let on_device = |place, devices: &[Device]| {
-            let all =
-                |devices: &&[Device]| devices.iter().all(|other| other == device && !other.is_autodiff());
-            check(place, devices, all, "the agent's, without autodiff")
-        };
+        let all = |devices: &[Device; 5]| devices.iter().all(|one| one == device && !one.is_autodiff());
+        check("the batch's devices", self.devices(), all, "the agent's, without autodiff")?;
         match self {
             Self::Transitions(batch) => {
-                let devices = [
-                    batch.observations.device(),
-                    batch.actions.device(),
-                    batch.rewards.device(),
-                    batch.discounts.device(),
-                    batch.next_observations.device(),
-                ];
-                on_device("the batch's devices", &devices)?;
                 let [count, _] = batch.observations.dims();
                 check_shape("batch.observations", &batch.observations.dims(), &[count, observation])?;
                 check_shape("batch.actions", &batch.actions.dims(), &[count, n])?;
@@ -81,14 +95,6 @@ impl Batch {
                 })
             }
             Self::Sequences(batch) => {
-                let devices = [
-                    batch.observations.device(),
-                    batch.actions.device(),
-                    batch.rewards.device(),
-                    batch.discounts.device(),
-                    batch.log_probabilities.device(),
-                ];
-                on_device("the batch's devices", &devices)?;
                 let [count, steps] = batch.rewards.dims();
                 check_shape("batch.rewards", &batch.rewards.dims(), &[count, steps])?;
                 check_shape(

@@ -27,7 +27,8 @@ pub use summary::Summary;
 /// evaluates with the mean action, and reports to observers.
 ///
 /// Where [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on: from a new
-/// episode where the environment or the policy's action failed, else within the episode under way. A run that [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
+/// episode where the environment or the policy's action failed, else within the episode under way. A run that
+/// [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
 pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwork> {
     config: TrainerConfig,
     agent: MpoAgent<A, C>,
