@@ -1,14 +1,9 @@
 //! Properties of the E-step's dual.
 
-mod support {
-    pub mod random;
-}
-
 use mpo::Error;
 use mpo::dual::{Dual, DualForm};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::random::cases;
 
 /// Values of several states, state after state.
 #[derive(Debug, Clone)]
@@ -110,7 +105,7 @@ impl Problem {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn temperature_scales_with_the_values(

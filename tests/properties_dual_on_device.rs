@@ -2,7 +2,6 @@
 
 mod support {
     pub mod difference;
-    pub mod random;
 }
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,7 +9,6 @@ use mpo::dual::DualForm;
 use mpo::{EStep, EStepConfig, EStepSolution, Error, Rng, Stream, TemperatureSolver};
 use proptest::prelude::*;
 use support::difference::largest_difference;
-use support::random::cases;
 
 fn e_step(solver: TemperatureSolver, epsilon: f64, minimum_temperature: f64) -> EStep {
     EStep::new(EStepConfig { epsilon, solver, minimum_temperature, ..EStepConfig::default() }).unwrap()
@@ -34,7 +32,7 @@ fn both(values: &[f32], samples: usize, epsilon: f64, minimum: f64) -> [EStepSol
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn it_agrees_with_the_host(

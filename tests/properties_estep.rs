@@ -2,7 +2,6 @@
 
 mod support {
     pub mod difference;
-    pub mod random;
 }
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -11,7 +10,6 @@ use mpo::{ActionCost, EStep, EStepConfig, EStepSolution, Error, TemperatureSolve
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::difference::largest_difference;
-use support::random::cases;
 
 const GRADIENT_STEP: TemperatureSolver =
     TemperatureSolver::GradientStep { learning_rate: 0.1, initial_temperature: 1.0 };
@@ -67,7 +65,7 @@ fn softmax(batch: &Batch, temperature: f64) -> Vec<f64> {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// One solver for batches of all scales in turn gives what a fresh one gives for each.
     #[test]

@@ -2,14 +2,12 @@
 
 mod support {
     pub mod forgery;
-    pub mod random;
 }
 
 use mpo::{Experience, ReplayBuffer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::forgery::{Forgery, NUMBERS, samples, try_forgery};
-use support::random::cases;
 use tempfile::TempDir;
 
 /// What is done to a replay of two observations and one action component.
@@ -45,7 +43,7 @@ fn apply(replay: &mut ReplayBuffer, operation: &Operation) -> bool {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// A replay that was saved and loaded goes on as the one that was not, whatever was done before and is done after.
     #[test]
@@ -91,7 +89,7 @@ fn forgery() -> impl Strategy<Value = Forgery> {
 #[ignore = "a million cases take half an hour; the same property runs with 200 in every test run"]
 fn many_forgeries_are_refused_or_can_be_used() {
     let cases = std::env::var("MPO_FORGERIES").map_or(10_000, |count| count.parse().unwrap());
-    let config = ProptestConfig { cases, ..support::random::cases(1) };
+    let config = ProptestConfig::with_cases(cases);
     let mut runner = proptest::test_runner::TestRunner::new(config);
     runner
         .run(&forgery(), |forgery| {

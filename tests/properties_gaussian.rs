@@ -2,7 +2,6 @@
 
 mod support {
     pub mod policies;
-    pub mod random;
     pub mod tensors;
 }
 
@@ -10,7 +9,6 @@ use burn::tensor::{DType, Tensor};
 use mpo::{DecoupledKl, Gaussian, Rng, Scale, Scatter, Statistics, Stream, policy_gradient};
 use proptest::prelude::*;
 use support::policies::{diagonal_matrix, entries, gradient_of, normals, policy, tracked_scale};
-use support::random::cases;
 use support::tensors::{numbers, tensor, tracked};
 
 const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
@@ -32,7 +30,7 @@ fn factor(scale: &Scale) -> Tensor<3> {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     /// log N(μ + L z) = -|z|² / 2 - Σ log L_ii - n log(2π) / 2, and whitening gives z back.
     #[test]

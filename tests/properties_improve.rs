@@ -2,7 +2,6 @@
 
 mod support {
     pub mod difference;
-    pub mod random;
 }
 
 use burn::module::Module;
@@ -16,7 +15,6 @@ use mpo::{
 };
 use proptest::prelude::*;
 use support::difference::largest_difference;
-use support::random::cases;
 
 const STATES: usize = 8;
 const SAMPLES: usize = 12;
@@ -182,7 +180,7 @@ fn the_step_is_that_of_the_sampled_loss() {
 }
 
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     /// α ← max(0, α + learning rate (C / ε - 1)), with the divergences from the old policy.
     #[test]

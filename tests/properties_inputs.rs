@@ -4,10 +4,6 @@ mod common {
     pub mod agents;
     pub mod presets;
 }
-mod support {
-    pub mod random;
-}
-
 use burn::tensor::{Device, Tensor, TensorData};
 use common::agents::agent;
 use common::presets::small;
@@ -16,7 +12,6 @@ use mpo::{Experience, ReplayBuffer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-use support::random::cases;
 
 /// Numbers that settings are not often tried with: small ones, and ones no memory would do for.
 const NUMBERS: [&str; 16] = [
@@ -94,7 +89,7 @@ fn refused(error: &Error) -> bool {
 }
 
 proptest! {
-    #![proptest_config(cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn settings_of_any_numbers_are_refused_or_train(

@@ -2,7 +2,6 @@
 
 mod support {
     pub mod policies;
-    pub mod random;
     pub mod tensors;
 }
 
@@ -10,7 +9,6 @@ use burn::tensor::Tensor;
 use mpo::{Gaussian, Rng, Scale, Scatter, Statistics, Stream, policy_gradient};
 use proptest::prelude::*;
 use support::policies::{diagonal_matrix, entries, gradient_of, normals, policy, tracked_scale};
-use support::random::cases;
 use support::tensors::{numbers, tensor, tracked};
 
 /// A Lagrangian of the M-step: what was sampled, from which policy, and the multipliers.
@@ -107,7 +105,7 @@ fn kinds() -> impl Strategy<Value = (bool, bool)> {
 }
 
 proptest! {
-    #![proptest_config(cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn the_gradient_is_that_of_the_sampled_loss(
@@ -161,7 +159,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn the_gradient_matches_finite_differences(

@@ -1,7 +1,6 @@
 //! The optimizer against Adam written out, and the activations against the standard library.
 
 mod support {
-    pub mod random;
     pub mod tensors;
 }
 
@@ -11,7 +10,6 @@ use mpo::Error;
 use mpo::networks::{Activation, Optimizer, OptimizerConfig, follow};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::random::cases;
 use support::tensors::{numbers, tensor, tracked};
 
 /// Parameters of two shapes, and one that no loss depends on.
@@ -79,7 +77,7 @@ fn gradients() -> impl Strategy<Value = Vec<Vec<f64>>> {
 }
 
 proptest! {
-    #![proptest_config(cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn steps_are_those_of_adam(

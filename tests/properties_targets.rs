@@ -2,7 +2,6 @@
 
 mod support {
     pub mod difference;
-    pub mod random;
     pub mod tensors;
 }
 
@@ -11,7 +10,6 @@ use mpo::targets::{CriticLoss, n_step_targets, retrace_targets, retrace_traces, 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::difference::largest_difference;
-use support::random::cases;
 use support::tensors::{numbers, tensor, tracked};
 
 /// Sequences of one length, row after row.
@@ -75,7 +73,7 @@ impl Sequences {
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn td_targets_are_reward_and_discounted_value(sequences in sequences()) {
