@@ -95,7 +95,7 @@ mod tests {
                 qpos: std::array::from_fn(|i| state.qpos[i] + time * state.qvel[i] + 0.5 * time * time * accelerated[i]),
                 qvel: std::array::from_fn(|i| state.qvel[i] + time * accelerated[i]),
             });
-            let rate = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let rate = (at(1e-6) - at(-1e-6)) / 2e-6;
             let [spin, bend] = state.qvel;
             let power = torque * bend - 0.05 * (spin * spin + bend * bend);
             prop_assert!((rate - power).abs() < 1e-5 * (1.0 + power.abs()), "{rate} {power}");
