@@ -120,7 +120,7 @@ fn draw(path: &Path, results: &Path, panels: &[Panel]) -> Result<()> {
     Ok(())
 }
 
-/// What the seeds have in common at an environment step.
+/// The seeds at an environment step.
 struct Point {
     env_steps: f64,
     updates: f64,
@@ -136,7 +136,7 @@ struct Curve {
 }
 
 impl Curve {
-    /// The seeds' runs of a panel, at the steps that all of them have; `None` where there is no run.
+    /// The seeds' runs of a panel, as far as all of them go, at the steps of the first; `None` where there is no run.
     fn read(results: &Path, panel: &Panel) -> Result<Option<Self>> {
         let prefix = format!("{}-{}-", panel.task, panel.preset);
         let mut runs = Vec::new();
@@ -159,9 +159,7 @@ impl Curve {
             return Ok(None);
         };
         let point = |&(env_steps, updates, _): &(f64, f64, f64)| {
-            let at_step =
-                |run: &Vec<(f64, f64, f64)>| run.iter().find(|row| row.0 == env_steps).map(|row| row.2);
-            let mut values = runs.iter().map(at_step).collect::<Option<Vec<_>>>()?;
+            let mut values = runs.iter().map(|run| at_step(run, env_steps)).collect::<Option<Vec<_>>>()?;
             values.sort_by(f64::total_cmp);
             let (low, high) = (values[0], values[values.len() - 1]);
             let median = 0.5 * (values[(values.len() - 1) / 2] + values[values.len() / 2]);
@@ -243,6 +241,17 @@ impl Curve {
         let at = |steps: f64| (last.updates + rate * (steps - last.env_steps)) / period;
         (at(0.0), at(last.env_steps))
     }
+}
+
+/// A run's quantity at an environment step, on the line between the rows around it; `None` beyond the run's ends.
+fn at_step(run: &[(f64, f64, f64)], env_steps: f64) -> Option<f64> {
+    let next = run.partition_point(|row| row.0 < env_steps);
+    let after = run.get(next)?;
+    if after.0 == env_steps {
+        return Some(after.2);
+    }
+    let before = run.get(next.checked_sub(1)?)?;
+    Some(before.2 + (after.2 - before.2) * (env_steps - before.0) / (after.0 - before.0))
 }
 
 /// The seeds of the runs whose names begin like this.
