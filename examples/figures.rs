@@ -180,6 +180,8 @@ impl Curve {
         let last = &self.points[self.points.len() - 1];
         let lowest = self.points.iter().map(|point| point.low).fold(0.0, f64::min);
         let highest = self.points.iter().map(|point| point.high).fold(f64::MIN_POSITIVE, f64::max);
+        // The label lies under the last third of the curve where that is high, else over the first.
+        let late = &self.points[2 * self.points.len() / 3..];
         let (iterations_at_0, iterations_at_last) = self.iterations(panel.preset);
         let values = lowest..highest + 0.05 * (highest - lowest);
         let mut chart = ChartBuilder::on(area)
@@ -219,10 +221,9 @@ impl Curve {
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLUE.stroke_width(2)));
         chart
             .configure_series_labels()
-            // Where the curve is not.
-            .position(match panel.quantity {
-                Quantity::Return if last.median < 0.6 * highest => SeriesLabelPosition::UpperLeft,
-                _ => SeriesLabelPosition::LowerRight,
+            .position(match late.iter().all(|point| point.low > 0.25 * highest) {
+                true => SeriesLabelPosition::LowerRight,
+                false => SeriesLabelPosition::UpperLeft,
             })
             .label_font(("sans-serif", 13))
             .background_style(WHITE.mix(0.8))

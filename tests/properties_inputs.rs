@@ -4,6 +4,7 @@ mod common {
     pub mod agents;
     pub mod presets;
 }
+
 use burn::tensor::{Device, Tensor, TensorData};
 use common::agents::agent;
 use common::presets::small;
