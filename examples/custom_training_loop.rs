@@ -80,13 +80,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let next_values = values.clone().mean_dim(1).squeeze_dim(1);
         let targets = td_targets(batch.rewards, batch.discounts, next_values);
         critic = critic.observe_targets(&targets);
-        let taken = Tensor::from_inner(batch.actions.clamp(-1.0, 1.0));
-        let estimates = critic.values(Tensor::from_inner(batch.observations), taken);
-        let [estimates, targets] = [estimates, Tensor::from_inner(targets)].map(|of| critic.in_units(of));
-        critic = optimizer.step(critic, CriticLoss::Squared.loss(estimates, targets));
+        let [observations, taken] =
+            [batch.observations, batch.actions.clamp(-1.0, 1.0)].map(Tensor::from_inner);
+        let errors = critic.errors(observations, taken, Tensor::from_inner(targets));
+        critic = optimizer.step(critic, CriticLoss::Squared.loss(errors));
 
         // Policy improvement: weigh the actions, then fit the policy to them.
-        let weights = e_step.solve(values)?.weights;
+        let weights = e_step.solve(target_critic.in_units(values))?.weights;
         (actor, _) = m_step.improve(actor, batch.next_observations, &policy, actions, weights)?;
         if step % TARGET_PERIOD == 0 {
             (target_actor, target_critic) = (actor.valid(), critic.valid());

@@ -174,8 +174,9 @@ impl Parts {
         let targets =
             batch.rewards.clone() + batch.discounts.clone() * values.clone().mean_dim(1).squeeze_dim::<1>(1);
         let taken = Tensor::from_inner(batch.actions.clone().clamp(-1.0, 1.0));
-        let estimates = self.critic.values(Tensor::from_inner(batch.observations.clone()), taken);
-        let loss = config.critic_loss.loss(estimates, Tensor::from_inner(targets));
+        let observations = Tensor::from_inner(batch.observations.clone());
+        let errors = self.critic.errors(observations, taken, Tensor::from_inner(targets));
+        let loss = config.critic_loss.loss(errors);
         self.critic = self.optimizer.step(self.critic.clone(), loss);
         device.sync()?;
         let critic = milliseconds(start);

@@ -3,16 +3,17 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::estep::EStepConfig;
-
-/// A second E-step, which weighs actions by how little they cost. Its weights multiply those of the critic's values. (MO-MPO,
-/// arXiv 2005.07513, adds the two up: with so small an ε that draws the policy half-way back to where it was.)
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What actions cost, taken from their values in the E-step: one dual and one ε hold for both. The critic knows nothing of
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ActionPenalty {
     /// What is kept low.
     pub cost: ActionCost,
-    /// How far its weights may depart from the policy. Its ε is small beside that of the critic's values: 1e-3.
-    pub e_step: EStepConfig,
+    /// What a cost of 1 takes from an action's value, in the critic's units (see
+    /// [`Critic::in_units`](crate::Critic::in_units)). Accepted: 0 or more. Beside
+    /// [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature) it decides how fast actions go to
+    /// where they cost nothing while none is worth more than another.
+    pub weight: f64,
 }
 
 /// What an action costs.
@@ -20,7 +21,7 @@ pub struct ActionPenalty {
 pub enum ActionCost {
     /// How far it lies outside [-1, 1], where all actions do the same, as Acme has it (arXiv 2006.00979).
     BeyondBounds,
-    /// Its squared length, the effort, as in MO-MPO's experiments: where no action is worth more than another the policy goes
+    /// Its squared length, the effort, as in MO-MPO's experiments (arXiv 2005.07513): where no action is worth more than another the policy goes
     /// back to the middle of the action range, and does not drift to its ends.
     Effort,
 }

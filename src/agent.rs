@@ -4,13 +4,14 @@ mod saved;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use crate::batch::{Batch, Rows};
+use crate::batch::{Batch, Improved, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
+use crate::estep::EStep;
 use crate::exploration::Explorer;
 use crate::gaussian::Gaussian;
-use crate::host::{tensor, to_host};
+use crate::host::{indices, tensor, to_host};
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
@@ -19,7 +20,6 @@ use crate::networks::{
 };
 use crate::networks::{parameter_sum, shared_device};
 use crate::policy::{ACTION, Policy};
-use crate::preferences::Preferences;
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
@@ -50,7 +50,7 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     target_actor: A,
     target_critic: C,
     critic_optimizer: Optimizer,
-    preferences: Preferences,
+    e_step: EStep,
     m_step: MStep,
     explorer: Explorer,
     action_samples: Rng,
@@ -110,7 +110,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         )?;
         Ok(Self {
             critic_optimizer: Optimizer::new(config.critic_optimizer.clone())?,
-            preferences: Preferences::new(&config)?,
+            e_step: EStep::new(config.e_step.clone())?,
             m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
             behaviour: Policy::new(actor.valid()),
             average: Policy::new(actor.valid()),
@@ -208,50 +208,72 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Where the batch does not fit the networks or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        let Rows { observations, actions, next_observations } =
+        let Rows { observations, actions, next_observations, improved } =
             batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
         let (actor, critic) =
             (self.actor.clone().observe(&observations), self.critic.clone().observe(&observations));
+        let (critic, target_critic) = match self.updates {
+            0 => self.started(critic, batch),
+            _ => (critic, self.target_critic.clone()),
+        };
         let mut action_samples = self.action_samples.clone();
-        let mut preferences = self.preferences.clone();
+        let mut e_step = self.e_step.clone();
         let mut m_step = self.m_step.clone();
         let mut critic_optimizer = self.critic_optimizer.clone();
+        let value = |states: &SampledActions| {
+            self.target_values(&target_critic, states.observations.clone(), states.actions.clone())
+        };
 
-        // Actions of the target policy, and their values where both halves of the update need them.
-        let next = self.sample_actions(next_observations, &mut action_samples);
-        let (states, shared_values) = match self.config.improve_at {
-            ImproveAt::NextStates => (next.clone(), Some(self.sampled_values(&next))),
-            ImproveAt::States => (self.sample_actions(observations.clone(), &mut action_samples), None),
+        // Actions of the target policy where it is improved and where the critic's targets need them. Next states mostly
+        // serve for both, and so do their values.
+        let rows = observations.dims()[0];
+        let (states, next, shared_values, apart) = match self.config.improve_at {
+            ImproveAt::States => {
+                let next = self.sample_actions(next_observations, &mut action_samples);
+                (self.sample_actions(observations.clone(), &mut action_samples), next, None, vec![])
+            }
+            ImproveAt::NextStates => {
+                let Improved { observations, apart } = improved;
+                let evaluated = with_those_apart(observations, next_observations, &apart);
+                let all = self.sample_actions(evaluated, &mut action_samples);
+                let values = value(&all);
+                (all.narrow(rows), all, Some(values), apart)
+            }
         };
 
         // The two halves do not depend on each other.
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
-            let values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&states));
-            let penalty = self.config.action_penalty.as_ref();
-            let costs = penalty.map(|penalty| penalty.cost.of(states.actions.clone()));
-            let (weights, found) = preferences.weigh(values, costs)?;
+            let values = shared_values.clone().unwrap_or_else(|| value(&states)).narrow(0, 0, rows);
+            let mut preferences = target_critic.in_units(values);
+            if let Some(penalty) = &self.config.action_penalty {
+                preferences = preferences + penalty.cost.of(states.actions.clone()) * penalty.weight;
+            }
+            let (weights, found) = e_step.begin(preferences)?;
             // M-step: fit the policy to the weighted actions, inside its trust regions.
-            let SampledActions { observations, policy, actions } = states.clone();
-            let (actor, report) = m_step.improve(actor, observations, &policy, actions, weights)?;
+            let SampledActions { observations, policy, actions } = &states;
+            let (actor, report) =
+                m_step.improve(actor, observations.clone(), policy, actions.clone(), weights)?;
             Ok((actor, found, report))
         };
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
-            let next_values = shared_values.clone().unwrap_or_else(|| self.sampled_values(&next));
-            let targets = self.critic_targets(batch, &observations, &actions, next_values);
+            // V(s') = mean_j Q'(s', a'_j)
+            let next_values = shared_values.clone().unwrap_or_else(|| value(&next)).mean_dim(1);
+            let next_values = those_apart_in_place(next_values.squeeze_dim(1), rows, &apart);
+            let targets = self.critic_targets(batch, &target_critic, &observations, &actions, next_values);
             let critic = critic.observe_targets(&targets);
-            let taken = Tensor::from_inner(actions.clone().clamp(-1.0, 1.0));
-            let values = critic.values(Tensor::from_inner(observations.clone()), taken);
-            let [values, targets] = [values, Tensor::from_inner(targets)].map(|of| critic.in_units(of));
-            let loss = self.config.critic_loss.loss(values, targets);
+            let taken = actions.clone().clamp(-1.0, 1.0);
+            let [observations, taken] = [observations.clone(), taken].map(Tensor::from_inner);
+            let errors = critic.errors(observations, taken, Tensor::from_inner(targets));
+            let loss = self.config.critic_loss.loss(errors);
             let critic_loss = loss.clone().inner();
             (critic_optimizer.step(critic, loss), critic_loss)
         };
         let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
         let (actor, found, report) = improved?;
-        let (measures, of_duals) = read(
+        let (measures, of_dual) = read(
             [
                 ("the critic's loss", Some(critic_loss.clone())),
                 ("the policy's gradient", m_step.take_squared_norms()),
@@ -262,13 +284,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             Metrics::on_device(critic_loss, report, &states.policy),
             found.on_device(),
         )?;
+        let dual = e_step.finish(found, &of_dual)?;
 
-        let duals = preferences.finish(found, &of_duals)?;
-
-        self.explorer.learn(duals.values.interior);
+        self.explorer.learn(dual.interior);
         self.action_samples = action_samples;
-        (self.preferences, self.m_step, self.critic_optimizer) = (preferences, m_step, critic_optimizer);
-        (self.actor, self.critic) = (actor, critic);
+        (self.e_step, self.m_step, self.critic_optimizer) = (e_step, m_step, critic_optimizer);
+        (self.actor, self.critic, self.target_critic) = (actor, critic, target_critic);
         self.updates += 1;
         let latest = self.actor.valid();
         // A plain average at first: nothing is left of the untrained policy, which knew no observation's mean.
@@ -281,43 +302,59 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             self.target_actor = self.behaviour.actor().clone();
             self.target_critic = in_precision(self.critic.valid(), self.config.target_critic_precision);
         }
-        Ok(Metrics::new(measures, &duals, self.config.e_step.epsilon))
+        Ok(Metrics::new(measures, &dual, self.config.e_step.epsilon))
+    }
+
+    /// The critic and its target before the first update: their values begin where all of them would be if every reward were
+    /// the batch's mean one, V = r + γ V. From 0 it would take as many copies of the target as the horizon is long.
+    fn started(&self, critic: C, batch: &Batch) -> (C, C) {
+        let (rewards, discounts) = match batch {
+            Batch::Transitions(batch) => (batch.rewards.clone(), batch.discounts.clone()),
+            Batch::Sequences(batch) => {
+                (batch.rewards.clone().flatten(0, 1), batch.discounts.clone().flatten(0, 1))
+            }
+        };
+        let rest = (-discounts.mean_dim(0) + 1.0).clamp_min(SMALLEST_DISCOUNTING);
+        let critic = critic.start_from(&(rewards.mean_dim(0) / rest));
+        let target = in_precision(critic.valid(), self.config.target_critic_precision);
+        (critic, target)
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
     fn critic_targets(
         &self,
         batch: &Batch,
+        target_critic: &C,
         observations: &Tensor<2>,
         actions: &Tensor<2>,
-        next_values: Tensor<2>,
+        next_values: Tensor<1>,
     ) -> Tensor<1> {
-        // V(s') = mean_j Q'(s', a'_j)
-        let next_values = next_values.mean_dim(1);
         match batch {
             Batch::Transitions(batch) => {
-                td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values.squeeze_dim(1))
+                td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values)
             }
             Batch::Sequences(batch) => {
                 let [count, steps] = batch.rewards.dims();
                 let actions = actions.clone().unsqueeze_dim::<3>(1);
                 let log_probabilities =
                     self.target_actor.policy(observations.clone()).log_probability(actions.clone());
-                let values = self.target_values(observations.clone(), actions);
+                let values = self.target_values(target_critic, observations.clone(), actions);
                 let lambda = match self.config.evaluation {
                     PolicyEvaluation::Retrace { lambda, .. } => lambda,
                     PolicyEvaluation::NStep { .. } => 1.0,
                 };
+                let traces = retrace_traces(
+                    log_probabilities.reshape([count, steps]),
+                    batch.log_probabilities.clone(),
+                    lambda,
+                );
                 let targets = retrace_targets(
                     batch.rewards.clone(),
                     batch.discounts.clone(),
                     next_values.reshape([count, steps]),
                     values.reshape([count, steps]),
-                    retrace_traces(
-                        log_probabilities.reshape([count, steps]),
-                        batch.log_probabilities.clone(),
-                        lambda,
-                    ),
+                    // Nothing that follows in another turn around the episode counts for what comes before.
+                    traces * batch.continued.clone(),
                 );
                 targets.reshape([count * steps])
             }
@@ -333,17 +370,35 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         SampledActions { observations, policy, actions }
     }
 
-    /// Q'(s, a) of sampled actions, `[rows, samples]`.
-    fn sampled_values(&self, states: &SampledActions) -> Tensor<2> {
-        self.target_values(states.observations.clone(), states.actions.clone())
-    }
-
     /// Q'(s, a) of `actions` `[rows, samples, action]` under the target critic, `[rows, samples]`.
-    fn target_values(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+    fn target_values(&self, target_critic: &C, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
         let dtype = self.config.target_critic_precision.dtype();
         let actions = actions.clamp(-1.0, 1.0).cast(dtype);
-        sampled_values(&self.target_critic, observations.cast(dtype), actions).cast(FloatDType::F32)
+        sampled_values(target_critic, observations.cast(dtype), actions).cast(FloatDType::F32)
     }
+}
+
+/// 1 - γ below which the values do not begin higher: where nothing is discounted, there is no telling how high.
+const SMALLEST_DISCOUNTING: f64 = 1e-4;
+
+/// The states where the policy is improved, then those `apart` of the next ones.
+fn with_those_apart(improved: Tensor<2>, next: Tensor<2>, apart: &[usize]) -> Tensor<2> {
+    if apart.is_empty() {
+        return improved;
+    }
+    let indices = indices(apart.iter().copied(), &next.device());
+    Tensor::cat(vec![improved, next.select(0, indices)], 0)
+}
+
+/// From a number of each of these states that of each row's next state, `[rows]`.
+fn those_apart_in_place(values: Tensor<1>, rows: usize, apart: &[usize]) -> Tensor<1> {
+    if apart.is_empty() {
+        return values;
+    }
+    let mut places: Vec<usize> = (0..rows).collect();
+    apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
+    let places = indices(places.into_iter(), &values.device());
+    values.select(0, places)
 }
 
 /// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of
@@ -381,4 +436,15 @@ struct SampledActions {
     policy: Gaussian,
     /// `[rows, samples, action]`, not clipped
     actions: Tensor<3>,
+}
+
+impl SampledActions {
+    /// Those of the first `rows` states.
+    fn narrow(&self, rows: usize) -> Self {
+        Self {
+            observations: self.observations.clone().narrow(0, 0, rows),
+            policy: self.policy.narrow(0, rows),
+            actions: self.actions.clone().narrow(0, 0, rows),
+        }
+    }
 }

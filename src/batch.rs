@@ -26,12 +26,15 @@ pub struct Transitions {
     pub discounts: Tensor<1>,
     /// The observation n steps on, or the episode's last where that comes first, `[batch, observation]`.
     pub next_observations: Tensor<2>,
+    /// Where the policy is improved.
+    pub improved: Improved<2>,
 }
 
-/// A batch of sequences of consecutive steps of one episode each, on a device.
+/// A batch of sequences of consecutive steps, on a device. Behind an episode's last step its first one follows, so that
+/// every step stands in as many sequences as any other, and no episode is too short for one.
 #[derive(Debug, Clone)]
 pub struct Sequences {
-    /// s_t to s_{t+N}, `[batch, steps + 1, observation]`.
+    /// s_t, `[batch, steps, observation]`.
     pub observations: Tensor<3>,
     /// `[batch, steps, action]`.
     pub actions: Tensor<3>,
@@ -41,10 +44,30 @@ pub struct Sequences {
     pub discounts: Tensor<2>,
     /// log b(a|s) of the behaviour policy, `[batch, steps]`.
     pub log_probabilities: Tensor<2>,
+    /// 1 where the step before it in the sequence led to this one, 0 at the first step of the sequence or of an episode,
+    /// `[batch, steps]`.
+    pub continued: Tensor<2>,
+    /// The observation that each step led to, also at an episode's end, `[batch, steps, observation]`.
+    pub next_observations: Tensor<3>,
+    /// Where the policy is improved.
+    pub improved: Improved<3>,
+}
+
+/// At which states the policy is improved where [`ImproveAt::NextStates`](crate::ImproveAt::NextStates) asks for others than
+/// the batch's own: n steps on, on the episode taken as a circle of the T states in which the agent acted, s_0 to s_{T-1}. From
+/// s_t that is s_{(t + n) mod T}, the next observation in all but the last n steps of an episode. As many steps of an
+/// episode lead to one of these states as to any other, whatever T and n: once each, and never to s_T.
+#[derive(Debug, Clone)]
+pub struct Improved<const D: usize> {
+    /// `[batch, observation]`, or `[batch, steps, observation]`.
+    pub observations: Tensor<D>,
+    /// The rows, of sequences one step after another, whose next observation is another state, and one whose value counts:
+    /// the ends of episodes that were cut off. In ascending order. It is evaluated besides.
+    pub apart: Vec<usize>,
 }
 
 impl Batch {
-    fn devices(&self) -> [Device; 5] {
+    fn devices(&self) -> Vec<Device> {
         match self {
             Self::Transitions(Transitions {
                 observations,
@@ -52,19 +75,33 @@ impl Batch {
                 rewards,
                 discounts,
                 next_observations,
-            }) => [
+                improved,
+            }) => vec![
                 observations.device(),
                 actions.device(),
                 rewards.device(),
                 discounts.device(),
                 next_observations.device(),
+                improved.observations.device(),
             ],
-            Self::Sequences(Sequences { observations, actions, rewards, discounts, log_probabilities }) => [
+            Self::Sequences(Sequences {
+                observations,
+                actions,
+                rewards,
+                discounts,
+                log_probabilities,
+                continued,
+                next_observations,
+                improved,
+            }) => vec![
                 observations.device(),
                 actions.device(),
                 rewards.device(),
                 discounts.device(),
                 log_probabilities.device(),
+                continued.device(),
+                next_observations.device(),
+                improved.observations.device(),
             ],
         }
     }
@@ -72,61 +109,55 @@ impl Batch {
     /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these sizes, and all
     /// its tensors to be on this device.
     pub(crate) fn rows(&self, observation: usize, n: usize, device: &Device) -> Result<Rows> {
-        let all = |devices: &[Device; 5]| devices.iter().all(|one| one == device && !one.is_autodiff());
+        let all = |devices: &Vec<Device>| devices.iter().all(|one| one == device && !one.is_autodiff());
         check("the batch's devices", self.devices(), all, "the agent's, without autodiff")?;
-        match self {
+        let rows = match self {
             Self::Transitions(batch) => {
                 let [count, _] = batch.observations.dims();
-                check_shape("batch.observations", &batch.observations.dims(), &[count, observation])?;
+                let states = [count, observation];
+                check_shape("batch.observations", &batch.observations.dims(), &states)?;
                 check_shape("batch.actions", &batch.actions.dims(), &[count, n])?;
                 check_shape("batch.rewards", &batch.rewards.dims(), &[count])?;
                 check_shape("batch.discounts", &batch.discounts.dims(), &[count])?;
-                check_shape(
-                    "batch.next_observations",
-                    &batch.next_observations.dims(),
-                    &[count, observation],
-                )?;
-                let observations = batch.observations.clone();
-                let next_observations = batch.next_observations.clone();
-                Ok(Rows {
-                    next_observations: that_count(next_observations, &observations, batch.discounts.clone()),
-                    observations,
+                check_shape("batch.next_observations", &batch.next_observations.dims(), &states)?;
+                check_shape("batch.improved.observations", &batch.improved.observations.dims(), &states)?;
+                Rows {
+                    observations: batch.observations.clone(),
                     actions: batch.actions.clone(),
-                })
+                    next_observations: batch.next_observations.clone(),
+                    improved: batch.improved.clone(),
+                }
             }
             Self::Sequences(batch) => {
                 let [count, steps] = batch.rewards.dims();
-                check_shape("batch.rewards", &batch.rewards.dims(), &[count, steps])?;
-                check_shape(
-                    "batch.observations",
-                    &batch.observations.dims(),
-                    &[count, steps + 1, observation],
-                )?;
+                let (numbers, states) = ([count, steps], [count, steps, observation]);
+                check_shape("batch.rewards", &batch.rewards.dims(), &numbers)?;
+                check_shape("batch.observations", &batch.observations.dims(), &states)?;
                 check_shape("batch.actions", &batch.actions.dims(), &[count, steps, n])?;
-                check_shape("batch.discounts", &batch.discounts.dims(), &[count, steps])?;
-                check_shape("batch.log_probabilities", &batch.log_probabilities.dims(), &[count, steps])?;
-                let rows = |from: usize| {
-                    let part =
-                        batch.observations.clone().slice([0..count, from..from + steps, 0..observation]);
-                    part.reshape([count * steps, observation])
-                };
-                let observations = rows(0);
-                let discounts = batch.discounts.clone().reshape([count * steps]);
-                Ok(Rows {
-                    next_observations: that_count(rows(1), &observations, discounts),
-                    observations,
+                check_shape("batch.discounts", &batch.discounts.dims(), &numbers)?;
+                check_shape("batch.log_probabilities", &batch.log_probabilities.dims(), &numbers)?;
+                check_shape("batch.continued", &batch.continued.dims(), &numbers)?;
+                check_shape("batch.next_observations", &batch.next_observations.dims(), &states)?;
+                check_shape("batch.improved.observations", &batch.improved.observations.dims(), &states)?;
+                let rows = |tensor: &Tensor<3>| tensor.clone().reshape([count * steps, observation]);
+                Rows {
+                    observations: rows(&batch.observations),
                     actions: batch.actions.clone().reshape([count * steps, n]),
-                })
+                    next_observations: rows(&batch.next_observations),
+                    improved: Improved {
+                        observations: rows(&batch.improved.observations),
+                        apart: batch.improved.apart.clone(),
+                    },
+                }
             }
-        }
+        };
+        let [count, _] = rows.observations.dims();
+        let ascending = |apart: &&Vec<usize>| {
+            apart.is_sorted_by(|row, later| row < later) && apart.last().is_none_or(|&last| last < count)
+        };
+        check("batch.improved.apart", &rows.improved.apart, ascending, "rows of the batch, ascending")?;
+        Ok(rows)
     }
-}
-
-/// The next states, and the rows' own states where nothing that follows counts: a policy has nothing to do in the state that
-/// ended the task, and no critic learns its value.
-fn that_count(next: Tensor<2>, observations: &Tensor<2>, discounts: Tensor<1>) -> Tensor<2> {
-    let ended = discounts.equal_elem(0.0).unsqueeze_dim::<2>(1).expand(next.dims());
-    next.mask_where(ended, observations.clone())
 }
 
 /// What a batch says of single steps.
@@ -135,6 +166,7 @@ pub(crate) struct Rows {
     pub(crate) observations: Tensor<2>,
     /// `[rows, action]`
     pub(crate) actions: Tensor<2>,
-    /// `[rows, observation]`, the rows' own where the task ended
+    /// `[rows, observation]`
     pub(crate) next_observations: Tensor<2>,
+    pub(crate) improved: Improved<2>,
 }

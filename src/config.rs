@@ -1,4 +1,4 @@
-//! Every setting of the algorithm, and the two presets.
+//! Every setting of the algorithm, and the presets.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::targets::CriticLoss;
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
-/// [`MpoConfig::default`] is a modern preset that learns fast; [`MpoConfig::paper`] is the
-/// replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
+/// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder exploration, and
+/// [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MpoConfig {
     /// γ, how much a reward counts one step later. Accepted: 0 to 1. It looks about 1 / (1 - γ) steps ahead;
@@ -57,7 +57,7 @@ pub struct MpoConfig {
     pub average_rate: f64,
     /// The E-step.
     pub e_step: EStepConfig,
-    /// A second E-step, which keeps what actions cost low; none leaves it out.
+    /// What actions cost beside their values; none leaves it out.
     pub action_penalty: Option<ActionPenalty>,
     /// The M-step.
     pub m_step: MStepConfig,
@@ -87,8 +87,9 @@ pub enum ImproveAt {
     /// The states s of the batch, as in the paper, with samples of their own.
     States,
     /// The next states s', whose sampled actions and values the critic's targets need anyway: the most expensive part of
-    /// an update is done once, not twice. The states are drawn from the same replay either way; for the state that ended the
-    /// task, where no action counts, the one before it stands in.
+    /// an update is done once, not twice. Every state in which the agent acted counts the same, as with
+    /// [`States`](Self::States): where the episode ends before the next state, one of its first states takes its place
+    /// (see [`Improved`](crate::Improved)).
     NextStates,
 }
 
@@ -96,9 +97,11 @@ impl Default for MpoConfig {
     /// The modern preset, one for all of the control suite's tasks: normalised networks, observations and values, a critic
     /// that learns faster than the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
     ///
-    /// Rewards should be of the order of 1 a step: differences in value below `e_step.minimum_temperature`, 0.01, are taken for
-    /// none. While there are no larger ones, most of the exploration is [`Excursions`] to the ends of the action range: set
-    /// `exploration.excursions` to none for a machine that must not be driven so.
+    /// Neither the unit of the rewards nor a constant added to all of them changes what is learnt, up to rounding: factors of
+    /// 1e-4 to 1e4 and constants of ten times the rewards' size are tested. Where episodes can terminate, a constant is
+    /// another task: it says what going on is worth.
+    ///
+    /// No action is anything but the policy's, with its noise: see [`MpoConfig::simulation`] for what explores more boldly.
     fn default() -> Self {
         let network = NetworkConfig {
             hidden: vec![256, 256],
@@ -119,18 +122,15 @@ impl Default for MpoConfig {
                 minimum_standard_deviation: 1e-4,
                 bounded_mean: true,
             },
-            exploration: Exploration { noise: NoiseColour::Pink, excursions: Some(Excursions::default()) },
+            exploration: Exploration { noise: NoiseColour::Pink, excursions: None },
             sampled_actions: 20,
             batch_size: 256,
             target_critic_precision: Precision::Single,
             improve_at: ImproveAt::NextStates,
             target_period: 100,
             average_rate: 0.002,
-            e_step: EStepConfig { minimum_temperature: 0.01, ..EStepConfig::default() },
-            action_penalty: Some(ActionPenalty {
-                cost: ActionCost::Effort,
-                e_step: EStepConfig { epsilon: 1e-3, ..EStepConfig::default() },
-            }),
+            e_step: EStepConfig { minimum_temperature: 0.005, ..EStepConfig::default() },
+            action_penalty: Some(ActionPenalty { cost: ActionCost::Effort, weight: 0.002 }),
             m_step: MStepConfig {
                 epsilon_mean: 0.05,
                 epsilon_covariance: 1e-6,
@@ -149,6 +149,15 @@ impl Default for MpoConfig {
 }
 
 impl MpoConfig {
+    /// The default preset for simulations in which rewards are rare: besides its noise it explores by [`Excursions`], which
+    /// drive each component of the action from one of its ends to the other for whole episodes at a time. For nothing that
+    /// can break.
+    pub fn simulation() -> Self {
+        let default = Self::default();
+        let exploration = Exploration { excursions: Some(Excursions::default()), ..default.exploration };
+        Self { exploration, ..default }
+    }
+
     /// The replication paper's settings: Table 1, 64 sampled actions, TD(0), ReLU layers of 256, a full covariance,
     /// five turns of multipliers and policy, gradients clipped to 0.1.
     ///
@@ -217,6 +226,10 @@ impl MpoConfig {
             PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
         };
         check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
+        if let Some(penalty) = self.action_penalty {
+            let accepted = |&weight: &f64| weight >= 0.0 && weight.is_finite();
+            check("ActionPenalty::weight", penalty.weight, accepted, "0 or more, finite")?;
+        }
         check("Retrace::lambda", lambda, |lambda| (0.0..=1.0).contains(lambda), "0 to 1")
     }
 }

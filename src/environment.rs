@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{BoxedError, Error, Result, check, check_finite, check_size};
+use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward, check_size};
 
 /// A task with continuous actions: the one trait to implement in order to train.
 ///
@@ -72,7 +72,7 @@ pub trait Environment {
 pub struct Step {
     /// The observation after the action, also at the episode's end (never that of the next episode).
     pub observation: Vec<f32>,
-    /// The reward of this step.
+    /// The reward of this step. Accepted: -1e12 to 1e12.
     pub reward: f32,
     /// The task itself ended: no reward can follow, so nothing is bootstrapped from the observation.
     pub terminated: bool,
@@ -195,7 +195,7 @@ impl<E: Environment> Checked<E> {
         let action = self.bounds.to_environment(action)?;
         let step = guarded("step", || self.environment.step(&action))?;
         self.check_observation(&step.observation)?;
-        check_finite("reward", &[step.reward])?;
+        check_reward(step.reward)?;
         Ok(step)
     }
 

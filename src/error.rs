@@ -77,6 +77,17 @@ pub enum Error {
         value: f64,
     },
 
+    /// A number is too large to be reckoned with.
+    #[error("{place} is {value}, accepted: {accepted}")]
+    Range {
+        /// What it is.
+        place: &'static str,
+        /// The number.
+        value: f64,
+        /// What is accepted.
+        accepted: &'static str,
+    },
+
     /// The replay holds too little for what was asked of it.
     #[error("the replay holds {held} {what}, at least {needed} needed")]
     ReplayTooSmall {
@@ -183,6 +194,16 @@ pub(crate) fn check_finite(place: &'static str, values: &[f32]) -> Result<()> {
         None => Ok(()),
         Some(index) => Err(Error::NonFinite { place, index, value: values[index].into() }),
     }
+}
+
+/// Checks that a reward is finite, and so small that values and their squares are numbers in single precision.
+pub(crate) fn check_reward(reward: f32) -> Result<()> {
+    const LARGEST: f32 = 1e12;
+    check_finite("reward", &[reward])?;
+    if reward.abs() <= LARGEST {
+        return Ok(());
+    }
+    Err(Error::Range { place: "reward", value: reward.into(), accepted: "-1e12 to 1e12" })
 }
 
 /// Checks a tensor's shape, in which no size may be 0.

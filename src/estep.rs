@@ -19,8 +19,9 @@ pub struct EStepConfig {
     /// How the dual is computed; anything but the stable form is for comparison only.
     pub form: DualForm,
     /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) and [`OnDevice`](TemperatureSolver::OnDevice) may
-    /// choose, in units of the critic's values. Accepted: 0 or more. 0 leaves the temperature free, so that the weights do
-    /// not depend on the scale of the rewards.
+    /// choose, in the unit of the values that it is given; an agent gives it those of its critic, in units of their spread
+    /// where that [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
+    /// temperature free; else differences far below it count as none: they are the critic's noise.
     pub minimum_temperature: f64,
 }
 
@@ -143,7 +144,7 @@ impl EStep {
     pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
         let [states, samples] = values.dims();
         check_shape("action values", &[states, samples], &[states, samples])?;
-        let (weights, found) = self.begin(values, None)?;
+        let (weights, found) = self.begin(values)?;
         let numbers = match &found {
             Found::OnHost(_) => vec![],
             Found::OnDevice(numbers) => to_host("the dual", Tensor::clone(numbers))?,
@@ -151,29 +152,15 @@ impl EStep {
         Ok(EStepSolution { weights, dual: self.finish(found, &numbers)? })
     }
 
-    /// Whether the dual is solved on the device.
-    pub(crate) fn is_on_device(&self) -> bool {
-        matches!(self.config.solver, TemperatureSolver::OnDevice { .. })
-    }
-
-    /// The weights of `values`, and the solution as far as it is known by then. `on_host` are the same values where they
-    /// were read already.
-    pub(crate) fn begin(
-        &mut self,
-        values: Tensor<2>,
-        on_host: Option<Vec<f64>>,
-    ) -> Result<(Tensor<2>, Found)> {
+    /// The weights of `values`, and the solution as far as it is known by then.
+    pub(crate) fn begin(&mut self, values: Tensor<2>) -> Result<(Tensor<2>, Found)> {
         let (shape, device) = (values.dims(), values.device());
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
         if let TemperatureSolver::OnDevice { steps } = self.config.solver {
             let solution = solve_on_device(values, epsilon, minimum_temperature, self.last, steps);
             return Ok((solution.weights, Found::OnDevice(Box::new(solution.numbers))));
         }
-        let values = match on_host {
-            Some(values) => values,
-            None => to_host("action values", values)?,
-        };
-        let dual = Dual::new(values, shape[1], epsilon)?.with_form(form);
+        let dual = Dual::new(to_host("action values", values)?, shape[1], epsilon)?.with_form(form);
         let solution = match self.config.solver {
             TemperatureSolver::GradientStep { learning_rate, .. } => {
                 self.descent.step(&dual, learning_rate, epsilon)
@@ -210,8 +197,13 @@ pub(crate) enum Found {
 }
 
 impl Found {
-    /// How many numbers a solution on the device has.
-    pub(crate) const NUMBERS: usize = 4;
+    /// The numbers that are still on the device.
+    pub(crate) fn on_device(&self) -> Vec<Tensor<1>> {
+        match self {
+            Self::OnHost(_) => vec![],
+            Self::OnDevice(numbers) => vec![Tensor::clone(numbers)],
+        }
+    }
 }
 
 /// Adam on x with η = softplus(x) + 1e-8.

@@ -1,6 +1,6 @@
 //! Between the host's numbers and the device's tensors: nothing else in the crate moves numbers from one to the other.
 
-use burn::tensor::{Device, Element, Tensor, TensorData};
+use burn::tensor::{Device, Element, Int, Tensor, TensorData};
 use tracing::trace;
 
 use crate::error::{Error, Result};
@@ -12,6 +12,14 @@ const TRANSFERS: &str = "mpo::transfers";
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     trace!(target: TRANSFERS, numbers = values.len(), "to the device");
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// A tensor of these rows' numbers, `[rows]`, on `device`.
+pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i64> = rows.map(|row| row as i64).collect();
+    trace!(target: TRANSFERS, numbers = rows.len(), "to the device");
+    let shape = [rows.len()];
+    Tensor::from_data(TensorData::new(rows, shape), device)
 }
 
 /// The tensor's numbers, row after row. It waits for all that the device still has to compute for them, which may fail;

@@ -24,7 +24,6 @@ mod mstep;
 pub mod networks;
 pub mod observers;
 mod policy;
-mod preferences;
 mod replay;
 mod rng;
 pub mod targets;
@@ -35,7 +34,7 @@ pub use burn::tensor::Device;
 
 pub use action_cost::{ActionCost, ActionPenalty, action_penalty};
 pub use agent::{Action, MpoAgent};
-pub use batch::{Batch, Sequences, Transitions};
+pub use batch::{Batch, Improved, Sequences, Transitions};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
 pub use devices::device;
 pub use environment::{ActionBounds, Environment, Step};

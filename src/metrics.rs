@@ -6,27 +6,24 @@ use serde::{Deserialize, Serialize};
 use crate::dual::DualSolution;
 use crate::gaussian::Gaussian;
 use crate::mstep::MStepReport;
-use crate::preferences::Preferences;
 
 /// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1 is on the
 /// boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
     /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
-    /// [in the critic's units](crate::Critic::in_units): those of different presets do not compare.
+    /// [in the critic's units](crate::Critic::errors): those of different presets do not compare.
     pub critic_loss: f64,
-    /// η, in units of the critic's values.
+    /// η, [in the critic's units](crate::Critic::in_units).
     pub temperature: f64,
-    /// g(η), an upper bound on the value that any weights within ε reach.
+    /// g(η), an upper bound on the value, less the action penalty, that any weights within ε reach, in the critic's units.
     pub dual: f64,
-    /// mean_s KL(q ‖ 1/M) / ε.
+    /// mean_s KL(q ‖ 1/M) / ε of the weights q that the M-step fits the policy to.
     pub kl: f64,
     /// η (ε - KL), how far the weights may be from optimal.
     pub gap: f64,
     /// 1 where the temperature is an interior optimum, 0 where it is at its bound.
     pub interior: f64,
-    /// The temperature of the action penalty; 0 without one.
-    pub penalty_temperature: f64,
     /// C_μ / ε_μ before the last step on the policy.
     pub kl_mean: f64,
     /// C_Σ / ε_Σ before the last step on the policy.
@@ -41,7 +38,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    fn fields(&mut self) -> [&mut f64; 12] {
+    fn fields(&mut self) -> [&mut f64; 11] {
         let Self {
             critic_loss,
             temperature,
@@ -49,7 +46,6 @@ impl Metrics {
             kl,
             gap,
             interior,
-            penalty_temperature,
             kl_mean,
             kl_covariance,
             multiplier_mean,
@@ -63,7 +59,6 @@ impl Metrics {
             kl,
             gap,
             interior,
-            penalty_temperature,
             kl_mean,
             kl_covariance,
             multiplier_mean,
@@ -85,8 +80,7 @@ impl Metrics {
     }
 
     /// From what was measured on the device and on the host. `epsilon` is the E-step's.
-    pub(crate) fn new(on_device: [f32; 6], duals: &Preferences<DualSolution>, epsilon: f64) -> Self {
-        let dual = &duals.values;
+    pub(crate) fn new(on_device: [f32; 6], dual: &DualSolution, epsilon: f64) -> Self {
         let [critic_loss, kl_mean, kl_covariance, multiplier_mean, multiplier_covariance, standard_deviation] =
             on_device.map(f64::from);
         Self {
@@ -96,7 +90,6 @@ impl Metrics {
             kl: dual.kl / epsilon,
             gap: dual.gap,
             interior: f64::from(u8::from(dual.interior)),
-            penalty_temperature: duals.penalty.map_or(0.0, |penalty| penalty.temperature),
             kl_mean,
             kl_covariance,
             multiplier_mean,
@@ -130,12 +123,12 @@ impl MeanMetrics {
     }
 
     /// The sums so far and their count, to be saved: as bits, since measures may be infinite.
-    pub(crate) fn bits(&self) -> ([u64; 12], u32) {
+    pub(crate) fn bits(&self) -> ([u64; 11], u32) {
         let mut sum = self.sum;
         (sum.fields().map(|sum| sum.to_bits()), self.count)
     }
 
-    pub(crate) fn from_bits((bits, count): ([u64; 12], u32)) -> Self {
+    pub(crate) fn from_bits((bits, count): ([u64; 11], u32)) -> Self {
         let mut sum = Metrics::default();
         sum.fields().into_iter().zip(bits).for_each(|(sum, bits)| *sum = f64::from_bits(bits));
         Self { sum, count }

@@ -3,12 +3,13 @@
 mod saved;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Sequences, Transitions};
-use crate::error::{Error, Result, check, check_count, check_finite, check_size};
+use crate::batch::{Improved, Sequences, Transitions};
+use crate::error::{Error, Result, check, check_count, check_finite, check_reward, check_size};
 use crate::host::tensor;
 use crate::rng::Rng;
 
@@ -19,7 +20,7 @@ pub struct Experience<'a> {
     pub action: &'a [f32],
     /// log b(a|s) of the behaviour policy that sampled it.
     pub log_probability: f32,
-    /// The reward.
+    /// The reward. Accepted: -1e12 to 1e12.
     pub reward: f32,
     /// The observation after the action, `[observation]`, also at the episode's end.
     pub next_observation: &'a [f32],
@@ -43,6 +44,9 @@ enum Kind {
 /// One episode held, or what is left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Episode {
+    /// The number of its first observation, or of one evicted since.
+    #[serde(skip)]
+    first: usize,
     /// The sum of its rewards, also of those evicted.
     sum: f64,
     /// Whether it came to its end, rather than being under way or broken off.
@@ -164,21 +168,23 @@ impl ReplayBuffer {
     pub fn begin_episode(&mut self, observation: &[f32]) -> Result<()> {
         check_size("observation", observation.len(), self.observation_size)?;
         check_finite("observation", observation)?;
+        let first = self.next;
         self.append(observation);
-        self.episodes.push_back(Episode { sum: 0.0, complete: false });
+        self.episodes.push_back(Episode { first, sum: 0.0, complete: false });
         Ok(())
     }
 
     /// Adds a step to the episode under way, and ends that episode where the step did.
     ///
     /// # Errors
-    /// Where no episode is under way, a size is wrong or a number is not finite; nothing is stored then.
+    /// If no episode is under way, a size is wrong, a number is not finite, or the reward lies beyond ±1e12; nothing is
+    /// stored then.
     pub fn push(&mut self, step: Experience) -> Result<()> {
         check_size("action", step.action.len(), self.action_size)?;
         check_size("observation", step.next_observation.len(), self.observation_size)?;
         check_finite("action", step.action)?;
         check_finite("log_probability", &[step.log_probability])?;
-        check_finite("reward", &[step.reward])?;
+        check_reward(step.reward)?;
         check_finite("observation", step.next_observation)?;
         let Some(episode) = self.episodes.back_mut().filter(|episode| !episode.complete) else {
             return Err(Error::Order {
@@ -202,7 +208,7 @@ impl ReplayBuffer {
     /// Where the episode ends sooner, the return is the shorter one.
     ///
     /// # Errors
-    /// Where `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
+    /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
     pub fn sample_transitions(
         &self,
         count: usize,
@@ -212,11 +218,13 @@ impl ReplayBuffer {
         device: &Device,
     ) -> Result<Transitions> {
         check("steps", steps, |&steps| steps > 0, "at least 1")?;
-        let starts = self.sample_starts(count, 1, discount, rng)?;
-        let mut ends = Vec::with_capacity(count);
+        let starts = self.sample_steps(count, discount, rng)?;
         let mut rewards = Vec::with_capacity(count);
         let mut discounts = Vec::with_capacity(count);
-        for &start in &starts {
+        let mut next = Vec::with_capacity(count);
+        let mut improved = Vec::with_capacity(count);
+        let mut apart = Vec::new();
+        for (row, &start) in starts.iter().enumerate() {
             let (mut position, end) = (start, start.saturating_add(steps));
             let (mut sum, mut factor) = (0.0, 1.0);
             while position < end && self.kind(position) != Kind::Last {
@@ -224,36 +232,37 @@ impl ReplayBuffer {
                 factor *= self.discount_after(position, discount);
                 position += 1;
             }
-            ends.push(position);
             rewards.push(sum as f32);
             discounts.push(factor as f32);
+            next.push(position);
+            improved.push(match self.kind(position) {
+                Kind::Last => {
+                    if factor > 0.0 {
+                        apart.push(row);
+                    }
+                    self.on_the_circle(start, steps)
+                }
+                _ => position,
+            });
         }
-        let [observation, action] = [self.observation_size, self.action_size];
+        let observations = |positions: Vec<usize>| {
+            self.rows(&self.observations, [count, self.observation_size], positions, device)
+        };
         Ok(Transitions {
-            observations: tensor(
-                self.gather(&self.observations, observation, starts.iter().copied()),
-                [count, observation],
-                device,
-            ),
-            actions: tensor(
-                self.gather(&self.actions, action, starts.iter().copied()),
-                [count, action],
-                device,
-            ),
+            actions: self.rows(&self.actions, [count, self.action_size], starts.clone(), device),
+            observations: observations(starts),
             rewards: tensor(rewards, [count], device),
             discounts: tensor(discounts, [count], device),
-            next_observations: tensor(
-                self.gather(&self.observations, observation, ends.into_iter()),
-                [count, observation],
-                device,
-            ),
+            next_observations: observations(next),
+            improved: Improved { observations: observations(improved), apart },
         })
     }
 
-    /// Samples `count` sequences of exactly `steps` steps, uniformly over all that lie inside one episode.
+    /// Samples `count` sequences of `steps` steps, which begin at a step drawn uniformly and go around its episode: its first
+    /// step follows on its last one.
     ///
     /// # Errors
-    /// Where `count` or `steps` is 0, the discount lies outside [0, 1], or no episode has that many steps left.
+    /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
     pub fn sample_sequences(
         &self,
         count: usize,
@@ -263,65 +272,80 @@ impl ReplayBuffer {
         device: &Device,
     ) -> Result<Sequences> {
         check("steps", steps, |&steps| steps > 0, "at least 1")?;
-        let starts = self.sample_starts(count, steps, discount, rng)?;
-        let [observation, action] = [self.observation_size, self.action_size];
-        let each = |extra: usize| starts.iter().flat_map(move |&start| start..start + steps + extra);
-        let discounts = each(0).map(|position| self.discount_after(position, discount) as f32).collect();
+        check_count("count times steps", count.saturating_mul(steps), 0)?;
+        let starts = self.sample_steps(count, discount, rng)?;
+        let mut taken = Vec::with_capacity(count * steps);
+        let mut improved = Vec::with_capacity(count * steps);
+        let mut continued = Vec::with_capacity(count * steps);
+        let mut apart = Vec::new();
+        for start in starts {
+            let mut position = start;
+            for step in 0..steps {
+                let is_last = self.kind(position + 1) == Kind::Last;
+                if is_last && self.kind(position) != Kind::Terminated {
+                    apart.push(taken.len());
+                }
+                let following = if is_last { self.on_the_circle(position, 1) } else { position + 1 };
+                let led_here = step > 0 && taken.last() == Some(&position.wrapping_sub(1));
+                continued.push(f32::from(u8::from(led_here)));
+                taken.push(position);
+                improved.push(following);
+                position = following;
+            }
+        }
+        let discounts =
+            taken.iter().map(|&position| self.discount_after(position, discount) as f32).collect();
+        let next = taken.iter().map(|position| position + 1).collect();
+        let numbers = |values: &[f32]| self.rows(values, [count, steps], taken.clone(), device);
+        let observations = |positions: Vec<usize>| {
+            self.rows(&self.observations, [count, steps, self.observation_size], positions, device)
+        };
         Ok(Sequences {
-            observations: tensor(
-                self.gather(&self.observations, observation, each(1)),
-                [count, steps + 1, observation],
-                device,
-            ),
-            actions: tensor(self.gather(&self.actions, action, each(0)), [count, steps, action], device),
-            rewards: tensor(self.gather(&self.rewards, 1, each(0)), [count, steps], device),
+            rewards: numbers(&self.rewards),
+            log_probabilities: numbers(&self.log_probabilities),
             discounts: tensor(discounts, [count, steps], device),
-            log_probabilities: tensor(
-                self.gather(&self.log_probabilities, 1, each(0)),
-                [count, steps],
-                device,
-            ),
+            continued: tensor(continued, [count, steps], device),
+            actions: self.rows(&self.actions, [count, steps, self.action_size], taken.clone(), device),
+            observations: observations(taken),
+            next_observations: observations(next),
+            improved: Improved { observations: observations(improved), apart },
         })
     }
 
-    /// The numbers of `count` observations that `steps` steps follow.
-    fn sample_starts(&self, count: usize, steps: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
+    /// The numbers of `count` observations that a step follows, drawn uniformly.
+    fn sample_steps(&self, count: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
         check_count("count", count, 1)?;
         check("discount", discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
-        // Nearly every draw fits while episodes are long. Where they are short, the starts are listed instead.
+        if self.steps == 0 {
+            return Err(Error::ReplayTooSmall { what: "steps", held: 0, needed: 1 });
+        }
+        // Nearly every draw is a step while episodes are long. Where they are short, the steps are listed instead.
         let held = self.next - self.oldest;
-        let fits = |&start: &usize| {
-            start.saturating_add(steps) < self.next
-                && (start..start + steps).all(|position| self.kind(position) != Kind::Last)
-        };
+        let is_step = |&position: &usize| self.kind(position) != Kind::Last;
         let mut starts = Vec::with_capacity(count);
-        for _ in 0..if held > 0 { 4 * count } else { 0 } {
-            starts.extend(Some(self.oldest + rng.index(held)).filter(fits));
+        for _ in 0..4 * count {
+            starts.extend(Some(self.oldest + rng.index(held)).filter(is_step));
             if starts.len() == count {
                 return Ok(starts);
             }
         }
-        let all: Vec<usize> = (self.oldest..self.next).filter(fits).collect();
-        if all.is_empty() {
-            return Err(Error::ReplayTooSmall {
-                what: "steps in a row",
-                held: self.longest(),
-                needed: steps,
-            });
-        }
-        while starts.len() < count {
-            starts.push(all[rng.index(all.len())]);
-        }
+        let all: Vec<usize> = (self.oldest..self.next).filter(is_step).collect();
+        starts.resize_with(count, || all[rng.index(all.len())]);
         Ok(starts)
     }
 
-    /// The longest run of steps held of any one episode.
-    fn longest(&self) -> usize {
-        let run = |(longest, run): (usize, usize), position| match self.kind(position) {
-            Kind::Last => (longest, 0),
-            _ => (longest.max(run + 1), run + 1),
-        };
-        (self.oldest..self.next).fold((0, 0), run).0
+    /// The step `steps` on from the one at `position`, around its episode.
+    fn on_the_circle(&self, position: usize, steps: usize) -> usize {
+        let Range { start, end } = self.episode_of(position);
+        start + (position - start + steps % (end - start)) % (end - start)
+    }
+
+    /// The steps held of the episode in which this one was made.
+    fn episode_of(&self, position: usize) -> Range<usize> {
+        let following = self.episodes.partition_point(|episode| episode.first <= position);
+        let first = self.episodes[following - 1].first.max(self.oldest);
+        let next = self.episodes.get(following).map_or(self.next, |episode| episode.first);
+        first..next - 1
     }
 
     fn kind(&self, position: usize) -> Kind {
@@ -332,12 +356,20 @@ impl ReplayBuffer {
         if self.kind(position) == Kind::Terminated { 0.0 } else { discount }
     }
 
-    fn gather(&self, values: &[f32], width: usize, positions: impl Iterator<Item = usize>) -> Vec<f32> {
-        let mut rows = Vec::with_capacity(positions.size_hint().0 * width);
+    /// What stands in `values` at these `positions`.
+    fn rows<const D: usize>(
+        &self,
+        values: &[f32],
+        shape: [usize; D],
+        positions: Vec<usize>,
+        device: &Device,
+    ) -> Tensor<D> {
+        let width = shape.iter().product::<usize>() / positions.len();
+        let mut rows = Vec::with_capacity(positions.len() * width);
         for position in positions {
             rows.extend_from_slice(&values[position % self.capacity * width..][..width]);
         }
-        rows
+        tensor(rows, shape, device)
     }
 
     /// Adds an observation that nothing leaves yet, in the place of the oldest where the buffer is full.

@@ -81,9 +81,8 @@ pub enum CriticLoss {
 }
 
 impl CriticLoss {
-    /// The mean loss over the batch, a tensor of one element. `values` and `targets` are `[batch]`.
-    pub fn loss(self, values: Tensor<1>, targets: Tensor<1>) -> Tensor<1> {
-        let error = values - targets;
+    /// The mean loss over the batch of the errors e = Q - y, `[batch]`, a tensor of one element.
+    pub fn loss(self, error: Tensor<1>) -> Tensor<1> {
         match self {
             Self::Squared => error.square().mean_dim(0) * 0.5,
             Self::Huber => {

@@ -128,6 +128,13 @@ fn replays_refuse_steps_and_samples() {
             refused(replay.push(step), "NonFinite", &[place, index, "finite"]);
         }
     }
+    for reward in [1.1e12, -3e38] {
+        refused(
+            replay.push(Experience { reward, ..step }),
+            "Range",
+            &["reward", &f64::from(reward).to_string(), "1e12"],
+        );
+    }
     refused(
         replay.push(Experience { action: &[0.0], ..step }),
         "Size",
@@ -141,13 +148,14 @@ fn replays_refuse_steps_and_samples() {
     refused(sample(&replay, 4, 0, 0.9), "Config", &["steps is 0", "at least 1"]);
     refused(sample_sequences(&replay, 0, 1, 0.9), "Config", &["count is 0", "at least 1"]);
     refused(sample_sequences(&replay, 4, 0, 0.9), "Config", &["steps is 0", "at least 1"]);
-    refused(sample_sequences(&replay, 4, 2, 0.9), "ReplayTooSmall", &["holds 1 steps", "at least 2"]);
+    refused(sample_sequences(&replay, 1 << 13, 1 << 13, 0.9), "Config", &["count times steps", "at most"]);
     for discount in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
         refused(sample(&replay, 4, 1, discount), "Config", &["discount", "0 to 1"]);
         refused(sample_sequences(&replay, 4, 1, discount), "Config", &["discount", "0 to 1"]);
     }
     assert_eq!(sample(&replay, 3, 1, 0.9).unwrap(), [2.0; 3]);
     assert_eq!(sample_sequences(&replay, 3, 1, 0.9).unwrap(), [2.0; 3]);
+    assert_eq!(sample_sequences(&replay, 3, 2, 0.9).unwrap(), [2.0; 6], "the same step twice");
     assert_eq!((replay.len(), replay.mean_reward()), (1, Some(2.0)));
 }
 

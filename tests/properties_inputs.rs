@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use common::agents::agent;
 use common::presets::small;
 use mpo::{Batch, Error, MpoAgent, MpoConfig, PolicyEvaluation, Rng, Sequences, Stream, Transitions};
-use mpo::{Experience, ReplayBuffer};
+use mpo::{Experience, Improved, ReplayBuffer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -60,6 +60,11 @@ fn tensor<const D: usize>(rng: &mut Rng, shape: [usize; D], scale: f32) -> Tenso
     Tensor::from_data(TensorData::new::<f32, _>(numbers, shape), &Device::flex())
 }
 
+/// Every third row apart.
+fn improved<const D: usize>(rng: &mut Rng, shape: [usize; D], scale: f32, rows: usize) -> Improved<D> {
+    Improved { observations: tensor(rng, shape, scale), apart: (0..rows).step_by(3).collect() }
+}
+
 fn transitions(seed: u64, sizes: [usize; 3], scale: f32) -> Batch {
     let (mut rng, [count, observation, action]) = (Rng::stream(seed, Stream::Replay), sizes);
     let rng = &mut rng;
@@ -69,6 +74,7 @@ fn transitions(seed: u64, sizes: [usize; 3], scale: f32) -> Batch {
         rewards: tensor(rng, [count], scale),
         discounts: tensor(rng, [count], 1.0),
         next_observations: tensor(rng, [count, observation], scale),
+        improved: improved(rng, [count, observation], scale, count),
     })
 }
 
@@ -76,11 +82,14 @@ fn sequences(seed: u64, sizes: [usize; 3], steps: usize, scale: f32) -> Batch {
     let (mut rng, [count, observation, action]) = (Rng::stream(seed, Stream::Replay), sizes);
     let rng = &mut rng;
     Batch::Sequences(Sequences {
-        observations: tensor(rng, [count, steps + 1, observation], scale),
+        observations: tensor(rng, [count, steps, observation], scale),
         actions: tensor(rng, [count, steps, action], scale),
         rewards: tensor(rng, [count, steps], scale),
         discounts: tensor(rng, [count, steps], 1.0),
         log_probabilities: tensor(rng, [count, steps], scale),
+        continued: tensor(rng, [count, steps], 1.0),
+        next_observations: tensor(rng, [count, steps, observation], scale),
+        improved: improved(rng, [count, steps, observation], scale, count * steps),
     })
 }
 

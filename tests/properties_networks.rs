@@ -309,9 +309,9 @@ fn the_units_of_values_change_no_value() {
                 "{network:?}: {before:?}"
             );
             let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
-            let errors = critic.values(given, taken) - Tensor::from_inner(targets);
+            let errors = critic.errors(given, taken, Tensor::from_inner(targets));
             let config = OptimizerConfig { learning_rate: 1e-2, gradient_norm: None, epsilon: 1e-8 };
-            let loss = critic.in_units(errors).square().mean();
+            let loss = errors.square().mean();
             critic = Optimizer::new(config).unwrap().step(critic, loss);
         }
     }
@@ -335,13 +335,26 @@ fn the_first_targets_say_where_values_begin() {
 /// The unit is the targets' standard deviation; a critic that does not normalise has none.
 #[test]
 fn errors_are_weighed_in_units_of_the_targets_spread() {
+    let rng = &mut Rng::stream(9, Stream::Replay);
+    let (observations, actions) = (normals(rng, [4, OBSERVATION]), normals(rng, [4, ACTION]));
     let targets = Tensor::<1>::from_floats([90.0, 110.0, 130.0, 70.0], &Device::flex());
     let unit = 500.0_f32.sqrt();
     for network in networks() {
         for (normalise_values, expected) in [(true, 3.0 / unit), (false, 3.0)] {
             let critic = critic_with_values(&network, normalise_values).observe_targets(&targets);
-            let error = numbers(critic.valid().in_units(Tensor::from_floats([3.0], &Device::flex())))[0];
-            assert!((error - expected).abs() < 1e-6, "{error}, expected {expected}");
+            let critic = critic.valid();
+            let of = |values: [[f32; 2]; 1]| {
+                numbers(critic.in_units(Tensor::from_floats(values, &Device::flex())))
+            };
+            let [low, high] = of([[95.0, 98.0]])[..] else { unreachable!() };
+            assert!((high - low - expected).abs() < 1e-6, "{low}, {high}, expected {expected}");
+            let (given, taken) = (observations.clone(), actions.clone());
+            let values = critic.values(given.clone(), taken.clone());
+            let errors = numbers(critic.errors(given, taken, values - 3.0));
+            assert!(
+                errors.iter().all(|error| (error - expected).abs() < 1e-4),
+                "{errors:?}, expected {expected}"
+            );
         }
     }
 }
@@ -361,8 +374,7 @@ fn values_of_all_sizes_are_learnt_alike() {
         for _ in 0..100 {
             critic = critic.observe_targets(&targets);
             let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
-            let errors = critic.values(given, taken) - Tensor::from_inner(targets.clone());
-            let loss = critic.in_units(errors).square().mean();
+            let loss = critic.errors(given, taken, Tensor::from_inner(targets.clone())).square().mean();
             critic = optimizer.step(critic, loss);
         }
         let errors = critic.valid().values(observations.clone(), actions.clone()) - targets;

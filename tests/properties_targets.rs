@@ -205,7 +205,7 @@ proptest! {
             (CriticLoss::Huber, mean(huber), |e| e.clamp(-1.0, 1.0)),
         ] {
             let leaf = tracked(tensor(values.clone(), [count]));
-            let loss = loss.loss(leaf.clone(), Tensor::from_inner(tensor(targets.clone(), [count])));
+            let loss = loss.loss(leaf.clone() - Tensor::from_inner(tensor(targets.clone(), [count])));
             prop_assert!((numbers(loss.clone())[0] - expected).abs() <= 1e-12 * (1.0 + expected));
             let gradient = numbers(leaf.grad(&loss.backward()).unwrap());
             let slopes: Vec<f64> = errors.iter().map(|&error| slope(error) / count as f64).collect();

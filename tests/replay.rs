@@ -86,6 +86,8 @@ fn compare_transitions(model: &Model, replay: &ReplayBuffer, steps: usize, disco
     let (rewards, discounts) = (numbers(&sample.rewards), numbers(&sample.discounts));
     let (observations, actions) = (numbers(&sample.observations), numbers(&sample.actions));
     let next = numbers(&sample.next_observations);
+    let improved = numbers(&sample.improved.observations);
+    let mut apart = Vec::new();
     assert_eq!(sample.observations.dims(), [count, OBSERVATION_SIZE]);
     assert_eq!(rewards.len(), count);
     for (row, start) in starts_of(&sample).into_iter().enumerate() {
@@ -95,43 +97,61 @@ fn compare_transitions(model: &Model, replay: &ReplayBuffer, steps: usize, disco
         assert_eq!(next[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(expected.next), "{start}");
         assert!(near(rewards[row], expected.reward), "{} from {start}: {expected:?}", rewards[row]);
         assert!(near(discounts[row], expected.discount), "{} from {start}: {expected:?}", discounts[row]);
+        let around = model.around(start).nth(steps).unwrap().number;
+        assert_eq!(improved[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(around), "{start}");
+        if around != expected.next && expected.discount > 0.0 {
+            apart.push(row);
+        }
     }
+    assert_eq!(sample.improved.apart, apart);
 }
 
 fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discount: f64, seed: u64) {
     let count = 12;
-    let starts = model.starts(steps);
     let sample = match sequences(replay, count, steps, discount, seed) {
         Ok(sample) => sample,
-        Err(Error::ReplayTooSmall { held, needed, .. }) => {
-            assert_eq!((starts.len(), held, needed), (0, model.longest(), steps));
-            return;
-        }
+        Err(Error::ReplayTooSmall { held: 0, needed: 1, .. }) => return assert_eq!(model.len(), 0),
         Err(error) => panic!("{error}"),
     };
-    assert_eq!(sample.observations.dims(), [count, steps + 1, OBSERVATION_SIZE]);
+    assert_eq!(sample.observations.dims(), [count, steps, OBSERVATION_SIZE]);
     assert_eq!(sample.actions.dims(), [count, steps, ACTION_SIZE]);
     let expect = |expected: Vec<f32>, tensor: Vec<f32>, name: &str| assert_eq!(tensor, expected, "{name}");
     let first = first_of(&sample);
-    // From the numbers of the observations alone, all else follows.
-    let rows: Vec<_> = first.iter().map(|&start| &model.from(start)[..steps + 1]).collect();
-    let steps_of = || rows.iter().flat_map(|row| row[..steps].iter());
-    assert!(first.iter().all(|start| starts.contains(start)));
+    assert!(first.iter().all(|start| model.starts().contains(start)));
+    // From the numbers of the first observations alone, all else follows.
+    let taken = || first.iter().flat_map(|&start| model.around(start).take(steps));
+    let following = || first.iter().flat_map(|&start| model.around(start).skip(1).take(steps));
+    let seen = |numbers: Vec<usize>| numbers.into_iter().flat_map(observation).collect::<Vec<_>>();
+    expect(seen(taken().map(|held| held.number).collect()), numbers(&sample.observations), "observations");
     expect(
-        rows.iter().flat_map(|row| row.iter()).flat_map(|held| observation(held.number)).collect(),
-        numbers(&sample.observations),
-        "observations",
+        seen(taken().map(|held| held.number + 1).collect()),
+        numbers(&sample.next_observations),
+        "next observations",
     );
-    expect(steps_of().flat_map(|held| action(held.number)).collect(), numbers(&sample.actions), "actions");
     expect(
-        steps_of().map(|held| log_probability(held.number)).collect(),
+        seen(following().map(|held| held.number).collect()),
+        numbers(&sample.improved.observations),
+        "improved",
+    );
+    expect(taken().flat_map(|held| action(held.number)).collect(), numbers(&sample.actions), "actions");
+    expect(
+        taken().map(|held| log_probability(held.number)).collect(),
         numbers(&sample.log_probabilities),
         "log-probabilities",
     );
-    let step = |held: &common::model::Held| held.step.expect("a sequence lies inside one episode");
-    expect(steps_of().map(|held| step(held).reward).collect(), numbers(&sample.rewards), "rewards");
+    let step = |held: &common::model::Held| held.step.expect("a step follows");
+    expect(taken().map(|held| step(held).reward).collect(), numbers(&sample.rewards), "rewards");
     let discount_of = |held| if step(held).terminated { 0.0 } else { discount as f32 };
-    expect(steps_of().map(discount_of).collect(), numbers(&sample.discounts), "discounts");
+    expect(taken().map(discount_of).collect(), numbers(&sample.discounts), "discounts");
+    let numbers_taken: Vec<usize> = taken().map(|held| held.number).collect();
+    let goes_on = |row: usize| row % steps > 0 && numbers_taken[row] == numbers_taken[row - 1] + 1;
+    let continued = (0..count * steps).map(|row| f32::from(u8::from(goes_on(row)))).collect();
+    expect(continued, numbers(&sample.continued), "continued");
+    let cut_off = |(row, (held, other)): (usize, (&common::model::Held, &common::model::Held))| {
+        (other.number != held.number + 1 && !step(held).terminated).then_some(row)
+    };
+    let apart: Vec<usize> = taken().zip(following()).enumerate().filter_map(cut_off).collect();
+    assert_eq!(sample.improved.apart, apart);
 }
 
 proptest! {
@@ -165,11 +185,9 @@ proptest! {
         if model.len() > 0 {
             // A start is missed with a probability below 24 exp(-1000 / 24) < 1e-16.
             let drawn = starts_of(&transitions(&replay, 1000, steps, 0.9, seed).unwrap());
-            prop_assert_eq!(sorted(drawn), model.starts(1));
-        }
-        if model.longest() >= steps {
+            prop_assert_eq!(sorted(drawn), model.starts());
             let drawn = first_of(&sequences(&replay, 1000, steps, 0.9, seed).unwrap());
-            prop_assert_eq!(sorted(drawn), model.starts(steps));
+            prop_assert_eq!(sorted(drawn), model.starts());
         }
     }
 }
@@ -199,8 +217,8 @@ fn draws_uniformly_also_where_episodes_are_short() {
             [1, 4],
         ),
         ("one-step episodes", repeat(1, 20), 64, [1, 1]),
-        // Few of the observations begin six steps: rejection gives up, and the starts are listed.
         ("one long among short ones", [repeat(1, 20), repeat(8, 2), repeat(2, 6)].concat(), 128, [1, 6]),
+        // Few of the observations begin a step: rejection gives up, and the starts are listed.
         ("no steps but in one", [repeat(0, 40), repeat(4, 1), repeat(0, 40)].concat(), 128, [1, 4]),
         ("partly evicted", repeat(5, 20), 33, [1, 3]),
     ];
@@ -208,7 +226,6 @@ fn draws_uniformly_also_where_episodes_are_short() {
         let (model, replay) = played(capacity, &scripts);
         let (rng, device) = (&mut rng(7), &Device::flex());
         for steps in lengths {
-            let starts = model.starts(steps);
             let mut drawn = [Vec::new(), Vec::new()];
             for _ in 0..1000 {
                 let sample = replay.sample_transitions(5, steps, 0.9, rng, device).unwrap();
@@ -216,8 +233,8 @@ fn draws_uniformly_also_where_episodes_are_short() {
                 let sample = replay.sample_sequences(5, steps, 0.9, rng, device).unwrap();
                 drawn[1].extend(first_of(&sample));
             }
-            for (drawn, starts) in drawn.iter().zip([&model.starts(1), &starts]) {
-                let (statistic, allowed) = chi_square(drawn, starts);
+            for drawn in &drawn {
+                let (statistic, allowed) = chi_square(drawn, &model.starts());
                 assert!(statistic <= allowed, "{name}, {steps} steps: {statistic:.1}, allowed {allowed:.1}");
             }
         }
@@ -241,7 +258,8 @@ fn the_same_seed_draws_the_same() {
     assert_ne!(draw_sequences(1), draw_sequences(2));
 }
 
-/// Rewards, discounts and last observations of n steps give the targets that the whole sequences give.
+/// Rewards, discounts and last observations of n steps give the targets that whole sequences give, as long as these do not
+/// go around their episode.
 #[test]
 fn aggregates_n_steps_as_the_targets_of_sequences() {
     let ends = [End::Terminated, End::Truncated, End::Interrupted];
@@ -250,11 +268,17 @@ fn aggregates_n_steps_as_the_targets_of_sequences() {
     let value = |number: Tensor<2>| (number * 0.37).sin() * 10.0;
     for steps in 1..=6 {
         let sequences = sequences(&replay, 400, steps, 0.9, 3).unwrap();
-        let all = sequences.observations.clone().slice([0..400, 1..steps + 1, 0..1]).reshape([400, steps]);
+        let all = sequences.next_observations.clone().slice([0..400, 0..steps, 0..1]).reshape([400, steps]);
         let targets =
             n_step_targets(sequences.rewards.clone(), sequences.discounts.clone(), value(all), steps, 1.0);
-        let of_start: HashMap<usize, f32> =
-            first_of(&sequences).into_iter().zip(numbers(&targets.slice([0..400, 0..1]))).collect();
+        let continued = numbers(&sequences.continued);
+        let of_start: HashMap<usize, f32> = first_of(&sequences)
+            .into_iter()
+            .zip(numbers(&targets.slice([0..400, 0..1])))
+            .zip(continued.chunks(steps))
+            .filter(|(_, continued)| continued[1..].iter().all(|&goes_on| goes_on == 1.0))
+            .map(|(of_start, _)| of_start)
+            .collect();
 
         let transitions = transitions(&replay, 400, steps, 0.9, 4).unwrap();
         let next = transitions.next_observations.clone().slice([0..400, 0..1]);
@@ -270,7 +294,54 @@ fn aggregates_n_steps_as_the_targets_of_sequences() {
                 compared += 1;
             }
         }
-        assert!(compared > 200, "only {compared} in common");
+        assert!(compared > 150, "only {compared} in common");
+    }
+}
+
+/// Every state in which the agent acted is improved as often as any other, the one it did not act in never: in whole
+/// episodes each step leads to another of the states.
+#[test]
+fn every_state_acted_in_is_improved_alike() {
+    for episode_steps in [1, 2, 3, 5, 8, 50] {
+        for end in [End::Terminated, End::Truncated, End::Interrupted] {
+            // Episodes of another length beside it must not matter.
+            let scripts = [Script::new(episode_steps, end), Script::new(4, End::Terminated)];
+            let (model, replay) = played(100, &scripts);
+            for steps in [1, 5, 10] {
+                let mut of_transitions = HashMap::new();
+                let sample = transitions(&replay, 4000, steps, 0.9, 3).unwrap();
+                let improved = numbers(&sample.improved.observations);
+                for (start, improved) in starts_of(&sample).into_iter().zip(improved.chunks(OBSERVATION_SIZE))
+                {
+                    let improved = improved[0] as usize;
+                    assert_eq!(*of_transitions.entry(start).or_insert(improved), improved);
+                }
+                let mut weighted: Vec<usize> = of_transitions.into_values().collect();
+                weighted.sort_unstable();
+                assert_eq!(weighted, model.starts(), "{episode_steps} steps, {end:?}, n = {steps}");
+
+                // Sequences go around: all their steps, and all they lead to, are drawn alike.
+                let count = 4000;
+                let sample = sequences(&replay, count, steps, 0.9, 3).unwrap();
+                for tensor in [&sample.observations, &sample.improved.observations] {
+                    let all = numbers(tensor);
+                    let drawn: Vec<usize> = all.chunks(OBSERVATION_SIZE).map(|row| row[0] as usize).collect();
+                    let mut counts: HashMap<usize, usize> = HashMap::new();
+                    drawn.iter().for_each(|&number| *counts.entry(number).or_default() += 1);
+                    assert!(counts.keys().all(|number| model.starts().contains(number)));
+                    let expected = (count * steps) as f64 / model.len() as f64;
+                    // The steps of a sequence are not drawn one by one: five deviations of whole sequences.
+                    let allowed = 5.0 * (steps as f64 * expected).sqrt();
+                    for number in model.starts() {
+                        let off = (counts.get(&number).copied().unwrap_or(0) as f64 - expected).abs();
+                        assert!(
+                            off < allowed,
+                            "{episode_steps} steps, {end:?}, {steps}: {number} off by {off}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -286,9 +357,9 @@ fn more_steps_than_there_are_give_the_return_of_the_episode() {
             assert!(near(reward, expected.reward), "{steps} steps from {start}: {reward}, {expected:?}");
         }
     }
-    for steps in [10, usize::MAX - 1, usize::MAX] {
+    for steps in [usize::MAX - 1, usize::MAX] {
         let error = sequences(&replay, 4, steps, 0.5, 5).unwrap_err();
-        assert!(matches!(error, Error::ReplayTooSmall { held: 9, .. }), "{error}");
+        assert!(error.to_string().contains("count times steps"), "{error}");
     }
 }
 
@@ -320,7 +391,7 @@ fn evicts_the_oldest() {
 #[test]
 fn evicted_rewards_leave_no_trace() {
     let (mut model, mut replay) = (Model::new(8), replay(8));
-    let exploded = Script { rewards: vec![1e30, 1.0, -1e20], end: End::Terminated };
+    let exploded = Script { rewards: vec![1e12, 1.0, -3e11], end: End::Terminated };
     model.play(&mut replay, &exploded, |_, _| ());
     for _ in 0..3 {
         model.play(&mut replay, &Script::new(5, End::Truncated), |_, _| ());

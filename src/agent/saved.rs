@@ -13,7 +13,6 @@ use crate::exploration::Explorer;
 use crate::file::{self, Input, Kind, Refusal, check_same};
 use crate::networks::{Actor, Critic, parameters, with_parameters};
 use crate::policy::Policy;
-use crate::preferences::Preferences;
 use crate::rng::Rng;
 
 const FILE: Kind = Kind {
@@ -35,7 +34,6 @@ struct Header {
     /// Steps of the critic's and the policy's optimizer.
     optimizer_steps: [u64; 2],
     e_step: EStep,
-    penalty_e_step: Option<EStep>,
     explorer: Explorer,
     action_samples: Rng,
 }
@@ -64,8 +62,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             parameters: [actor.len(), critic.len()],
             updates: self.updates,
             optimizer_steps: [critic_steps, policy_steps],
-            e_step: self.preferences.values.clone(),
-            penalty_e_step: self.preferences.penalty.clone(),
+            e_step: self.e_step.clone(),
             explorer: self.explorer.clone(),
             action_samples: self.action_samples.clone(),
         };
@@ -110,10 +107,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             &sizes(header.observation_size, header.action_size, header.parameters),
             &sizes(self.actor.observation_size(), self.actor.action_size(), count),
         )?;
-        let e_steps = [Some(&header.e_step), header.penalty_e_step.as_ref()];
-        if e_steps.map(|e_step| e_step.map(EStep::config))
-            != [Some(&self.config.e_step), self.config.action_penalty.as_ref().map(|penalty| &penalty.e_step)]
-        {
+        if *header.e_step.config() != self.config.e_step {
             return Err("an E-step of other settings".into());
         }
         if !header.explorer.fits(&self.config.exploration, self.actor.action_size()) {
@@ -148,7 +142,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 &critic_averages,
                 device,
             ),
-            preferences: Preferences { values: header.e_step, penalty: header.penalty_e_step },
+            e_step: header.e_step,
             m_step: self.m_step.clone().with_state(
                 multipliers,
                 policy_optimizer.with_history(policy_steps, &policy_averages, device),

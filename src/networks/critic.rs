@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
+use super::optimizer::leaf;
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -33,16 +34,31 @@ pub trait Critic: Module + Sync {
         self
     }
 
+    /// The same critic, untrained as it is, with all its values near `value`, `[1]` without gradients: the value of a state
+    /// were every reward the mean one, from which learning then begins. Override it where the module has a mean of its
+    /// values.
+    #[must_use]
+    fn start_from(self, _value: &Tensor<1>) -> Self {
+        self
+    }
+
     /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is regressed on
-    /// them. Its values must not change by it, except with the first batch. Override it where the module keeps statistics
-    /// of them.
+    /// them. Its values must not change by it, except where they meant nothing. Override it where the module keeps
+    /// statistics of them.
     #[must_use]
     fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self
     }
 
-    /// Values or targets, `[batch]`, in the unit in which the critic's errors are weighed; as they are, by default.
-    fn in_units(&self, values: Tensor<1>) -> Tensor<1> {
+    /// By how much Q(s, a) lies above the `targets`, `[batch]`, in the unit in which errors are weighed; as they are, by
+    /// default.
+    fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        self.values(observations, actions) - targets
+    }
+
+    /// Values, `[batch, samples]`, from some common zero and in the unit in which errors are weighed, which the E-step's
+    /// lowest temperature is measured in; as they are, by default.
+    fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
         values
     }
 
@@ -95,11 +111,11 @@ const ROWS_A_BUFFER: usize = 32_768;
 pub struct QNetworkConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// Whether the output layer says values in units of their spread over the targets of late, and follows it without
-    /// changing a value (PopArt, arXiv 1602.07714); only with the first batch they become about its mean. Adam's steps then
-    /// have the size of the values, be these 0.01, where rewards are rare, or 200: without it the first drown in the steps'
-    /// noise. Loops of one's own call [`Critic::observe_targets`] with each batch's targets, and weigh errors
-    /// [`Critic::in_units`].
+    /// Whether the output layer says values as distances from the mean of the latest targets, in units of their standard
+    /// deviation, and follows both without changing a value (PopArt, arXiv 1602.07714). What is learnt then does not
+    /// depend on the unit of the rewards, nor on what is added to all of them: without it differences of 0.01, where rewards
+    /// are rare, drown in the noise of Adam's steps, and so do those of 1 between values of -20,000. Loops of one's own call
+    /// [`Critic::start_from`] once, [`Critic::observe_targets`] with each batch's targets, and weigh [`Critic::errors`].
     #[serde(default)]
     pub normalise_values: bool,
 }
@@ -157,12 +173,18 @@ impl QNetwork {
         })
     }
 
-    /// Values `[rows, 1]` from the last hidden layer's `[rows, hidden]`.
-    fn output(&self, features: Tensor<2>) -> Tensor<2> {
-        let output = self.output.forward(features);
+    /// What the output layer says, `[batch, 1]`.
+    fn outputs(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+        let observations = normalised(self.moments.as_ref(), observations);
+        let first = self.observation.forward(observations) + self.action.forward(actions);
+        self.output.forward(self.hidden.forward(first))
+    }
+
+    /// Values from what the output layer says, both `[rows, 1]`.
+    fn as_values(&self, outputs: Tensor<2>) -> Tensor<2> {
         match &self.values {
-            Some(moments) => output * moments.deviation().unsqueeze() + moments.mean().unsqueeze(),
-            None => output,
+            Some(moments) => outputs * moments.deviation().unsqueeze() + moments.mean().unsqueeze(),
+            None => outputs,
         }
     }
 }
@@ -181,36 +203,56 @@ impl Critic for QNetwork {
         self.action.weight.dims()[0]
     }
 
+    fn start_from(mut self, value: &Tensor<1>) -> Self {
+        self.values = self.values.map(|moments| moments.start_from(value.clone()));
+        self
+    }
+
     fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
         let Some(before) = self.values.take() else { return self };
-        let [mean, deviation, known] = [before.mean(), before.deviation(), before.known()].map(Tensor::inner);
-        let values = before.follow(targets);
-        let [new_mean, new_deviation] = [values.mean(), values.deviation()].map(Tensor::inner);
-        // The outputs that say the same values in the new units. At the first batch the outputs stay, as their values mean
-        // nothing yet: they may be a thousand units away from rewards that are all the same.
-        let ratio = deviation / new_deviation.clone() * known.clone() + (-known.clone() + 1.0);
-        let shift = (mean - new_mean) / new_deviation * known;
+        let values = before.clone().follow(targets);
+        let [deviation, new_deviation, further] =
+            [before.deviation(), values.deviation(), values.mean_beyond(&before)].map(Tensor::inner);
+        // The outputs that say the same values in the new units. While there was no spread the outputs stay, as they meant
+        // nothing.
+        let known = deviation.clone().sign();
+        let new_deviation = new_deviation.clamp_min(f32::MIN_POSITIVE);
+        let ratio = deviation / new_deviation.clone() + (-known.clone() + 1.0);
+        let shift = further / new_deviation * known;
         let Linear { weight, bias } = self.output;
-        let weight = weight
-            .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad());
+        let weight =
+            weight.map(|weight| leaf(weight.is_require_grad(), weight.inner() * ratio.clone().unsqueeze()));
         let bias =
-            bias.map(|bias| bias.map(|bias| Tensor::from_inner(bias.inner() * ratio + shift).require_grad()));
+            bias.map(|bias| bias.map(|bias| leaf(bias.is_require_grad(), bias.inner() * ratio - shift)));
         self.output = Linear { weight, bias };
         self.values = Some(values);
         self
     }
 
-    fn in_units(&self, values: Tensor<1>) -> Tensor<1> {
+    fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        let outputs = self.outputs(observations, actions);
         match &self.values {
-            Some(moments) => values / moments.deviation(),
+            // Without the mean, which may be large beside all errors.
+            Some(moments) => {
+                let scale = (moments.deviation() / moments.unit()).unsqueeze();
+                (outputs * scale).squeeze_dim(1) - moments.centred(targets) / moments.unit()
+            }
+            None => outputs.squeeze_dim(1) - targets,
+        }
+    }
+
+    fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
+        match &self.values {
+            Some(moments) => {
+                let unit = moments.unit().cast(values.dtype()).unsqueeze();
+                moments.centred(values) / unit
+            }
             None => values,
         }
     }
 
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        let observations = normalised(self.moments.as_ref(), observations);
-        let first = self.observation.forward(observations) + self.action.forward(actions);
-        self.output(self.hidden.forward(first)).squeeze_dim(1)
+        self.as_values(self.outputs(observations, actions)).squeeze_dim(1)
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
@@ -221,6 +263,6 @@ impl Critic for QNetwork {
         let of_action = self.action.forward(actions.reshape([states * samples, n]));
         let first = of_action.reshape([states, samples, width]) + of_state;
         let features = self.hidden.forward(first.reshape([states * samples, width]));
-        self.output(features).reshape([states, samples])
+        self.as_values(self.output.forward(features)).reshape([states, samples])
     }
 }

@@ -11,6 +11,9 @@ use burn::tensor::{Device, Tensor};
 pub(crate) struct Moments {
     /// `[numbers]`
     mean: Param<Tensor<1>>,
+    /// What is left of the mean where `mean` has no digits for it: a thousandth of a batch's step, far from 0, rounds to
+    /// nothing, `[numbers]`.
+    remainder: Param<Tensor<1>>,
     /// `[numbers]`
     deviation: Param<Tensor<1>>,
     /// How many batches they are of, `[1]`.
@@ -20,34 +23,51 @@ pub(crate) struct Moments {
 /// How many batches count.
 const MEMORY: f64 = 1_000.0;
 
-/// A number that never changes is not blown up beyond this.
-const SMALLEST_DEVIATION: f32 = 1e-3;
+/// A number that never changes, but for how it is rounded, is not blown up: the smallest unit is this part of the mean.
+const SMALLEST_PART: f32 = 1e-6;
+
+/// Nor is one that is always 0. Squares of numbers below it are none in single precision.
+const SMALLEST_UNIT: f32 = 1e-15;
+
+/// Numbers further from the mean count as being this far from it: the sums of their squares stay numbers.
+const FARTHEST: f32 = 1e16;
 
 /// Where numbers far off are cut: they are rare, and should not drown the rest.
 const LARGEST: f32 = 10.0;
 
-/// Observations as the first layer sees them: in units of their spread where it is known.
+/// Where observations are cut that are not normalised: the gradients of what is made of them stay numbers.
+const LARGEST_RAW: f32 = 1e8;
+
+/// Observations as the first layer sees them: in units of their spread where that is wanted.
 pub(crate) fn normalised(moments: Option<&Moments>, observations: Tensor<2>) -> Tensor<2> {
     match moments {
         Some(moments) => moments.standard(observations).clamp(-LARGEST, LARGEST),
-        None => observations,
+        None => observations.clamp(-LARGEST_RAW, LARGEST_RAW),
     }
 }
 
 impl Moments {
-    /// Mean 0 and deviation 1, until a batch has been seen.
+    /// Of no batch yet.
     pub(crate) fn new(numbers: usize, device: &Device) -> Self {
-        let fixed = |value| Param::initialized(ParamId::new(), value);
-        Self {
-            mean: fixed(Tensor::zeros([numbers], device)),
-            deviation: fixed(Tensor::ones([numbers], device)),
-            batches: fixed(Tensor::zeros([1], device)),
-        }
+        let fixed = |numbers| Param::initialized(ParamId::new(), Tensor::zeros([numbers], device));
+        Self { mean: fixed(numbers), remainder: fixed(numbers), deviation: fixed(numbers), batches: fixed(1) }
     }
 
     /// How many parameters these are.
     pub(crate) fn parameter_count(numbers: usize) -> Option<usize> {
-        numbers.checked_mul(2)?.checked_add(1)
+        numbers.checked_mul(3)?.checked_add(1)
+    }
+
+    /// These with another mean where they are of no batch yet, `[numbers]` without gradients.
+    pub(crate) fn start_from(self, mean: Tensor<1>) -> Self {
+        let known = self.known().inner();
+        let kept = self.mean().inner() * known.clone();
+        Self { mean: set(self.mean, kept + mean * (-known + 1.0)), ..self }
+    }
+
+    /// 0 before the first batch, 1 from then on, `[1]`.
+    fn known(&self) -> Tensor<1> {
+        self.batches.val().clamp_max(1.0)
     }
 
     /// `[numbers]`
@@ -55,43 +75,67 @@ impl Moments {
         self.mean.val()
     }
 
-    /// `[numbers]`
+    /// 0 before the first batch, and while there is no spread, `[numbers]`.
     pub(crate) fn deviation(&self) -> Tensor<1> {
         self.deviation.val()
     }
 
-    /// 0 before the first batch, 1 from then on, `[1]`.
-    pub(crate) fn known(&self) -> Tensor<1> {
-        self.batches.val().clamp_max(1.0)
+    /// What distances from the mean are measured in, `[numbers]`: the deviation, unless that is nothing beside the mean.
+    pub(crate) fn unit(&self) -> Tensor<1> {
+        let part = self.mean().abs() * SMALLEST_PART;
+        self.deviation().max_pair(part).clamp_min(SMALLEST_UNIT)
+    }
+
+    /// How much further the mean of these is than that of `other`, `[numbers]`.
+    pub(crate) fn mean_beyond(&self, other: &Self) -> Tensor<1> {
+        (self.mean() - other.mean()) + (self.remainder.val() - other.remainder.val())
+    }
+
+    /// x - mean, for x of `[batch, numbers]` or, of one number, `[batch]`.
+    pub(crate) fn centred<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let [mean, remainder] = [&self.mean, &self.remainder].map(|part| part.val().cast(x.dtype()));
+        x - mean.unsqueeze() - remainder.unsqueeze()
+    }
+
+    /// (x - mean) / unit, for x as in [`Self::centred`]. Before the first batch, x as it is.
+    pub(crate) fn standard<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let known = self.known();
+        let unit = self.unit() * known.clone() + (-known + 1.0);
+        let unit = unit.cast(x.dtype());
+        self.centred(x) / unit.unsqueeze()
     }
 
     /// These after another batch, `[batch, numbers]` or, of one number, `[batch]`, without gradients.
     pub(crate) fn follow<const D: usize>(self, batch: &Tensor<D>) -> Self {
-        let [mean, deviation, batches] =
-            [&self.mean, &self.deviation, &self.batches].map(|param| param.val().inner());
+        let [mean, remainder, deviation, batches] =
+            [&self.mean, &self.remainder, &self.deviation, &self.batches].map(|param| param.val().inner());
+        let numbers = mean.dims();
         let batches = (batches + 1.0).clamp_max(MEMORY);
         let rate = batches.clone().recip();
-        let numbers = mean.dims();
-        let latest = batch.clone().mean_dim(0);
-        // Around the batch's own mean: no digits are lost where that is large.
-        let within = (batch.clone() - latest.clone()).square().mean_dim(0).reshape(numbers);
-        let step = latest.reshape(numbers) - mean.clone();
         let kept = -rate.clone() + 1.0;
+        // All of it is reckoned from the mean so far, and the spread around the batch's own: no digits are lost far from 0.
+        let distances = batch.clone() - mean.clone().unsqueeze() - remainder.clone().unsqueeze();
+        let distances = distances.clamp(-FARTHEST, FARTHEST);
+        let step = distances.clone().mean_dim(0);
+        let within = (distances - step.clone()).square().mean_dim(0).reshape(numbers);
+        let step = step.reshape(numbers);
         let variance = deviation.square() * kept.clone()
             + within * rate.clone()
             + step.clone().square() * (rate.clone() * kept);
-        let set = |param: Param<Tensor<1>>, value| param.map(|_| Tensor::from_inner(value));
+        let step = step * rate + remainder;
+        let moved = mean.clone() + step.clone();
+        let remainder = step - (moved.clone() - mean);
         Self {
-            mean: set(self.mean, mean + step * rate),
-            deviation: set(self.deviation, variance.sqrt().clamp_min(SMALLEST_DEVIATION)),
+            mean: set(self.mean, moved),
+            remainder: set(self.remainder, remainder),
+            deviation: set(self.deviation, variance.sqrt()),
             batches: set(self.batches, batches),
         }
     }
+}
 
-    /// (x - mean) / deviation, for x of `[batch, numbers]`.
-    fn standard(&self, x: Tensor<2>) -> Tensor<2> {
-        (x - self.mean().unsqueeze()) / self.deviation().unsqueeze()
-    }
+fn set(param: Param<Tensor<1>>, value: Tensor<1>) -> Param<Tensor<1>> {
+    param.map(|_| Tensor::from_inner(value))
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -126,7 +170,16 @@ mod tests {
 
     #[test]
     fn several_batches_count_as_all_at_once() {
-        for (mean, deviation) in [(0.0, 1.0), (-3.0, 20.0), (1000.0, 0.1), (0.2, 1e-2), (1e12, 1e11)] {
+        let sizes = [
+            (0.0, 1.0),
+            (-3.0, 20.0),
+            (1000.0, 0.1),
+            (0.2, 1e-2),
+            (1e12, 1e11),
+            (1e-9, 1e-10),
+            (200.0, 0.01),
+        ];
+        for (mean, deviation) in sizes {
             let mut rng = Rng::stream(1, Stream::Replay);
             let (mut moments, mut all) = (moments(), Vec::new());
             for shift in [0.0, 1.5, -1.0] {
@@ -162,8 +215,51 @@ mod tests {
         assert_eq!(of([7.0, 0.5]), [0.0, 0.5]);
         assert_eq!(of([8.0, 9.0]), [10.0, 9.0]);
         assert_eq!(of([-1e30, -1e30]), [-10.0, -10.0]);
-        // A thousandth is the smallest unit.
-        assert!((of([7.002, 0.0])[0] - 2.0).abs() < 1e-3);
+        // How a number of this size is rounded is no change.
+        assert!(of([7.0 + 5e-7, 0.0])[0].abs() < 0.1);
+    }
+
+    /// No number is too large, nor does it matter for how long it was there: what the rest says is still seen.
+    #[test]
+    fn numbers_of_any_size_are_learnt_from() {
+        for large in [1e20, 1e25, f64::from(f32::MAX)] {
+            let mut moments = moments();
+            for _ in 0..2000 {
+                moments = moments.follow(&batch(&[[1.0, large], [-1.0, -1.0], [1.0, -large], [-1.0, large]]));
+            }
+            for (row, expected) in [([1.0, -1.0], 1.0), ([-1.0, large], -1.0), ([0.5, -large], 0.5)] {
+                let standard = seen(&moments, &[row])[0];
+                assert!((standard[0] - expected).abs() < 1e-3, "{standard:?}");
+                assert!(standard[1].is_finite());
+            }
+            // And when it is there no more.
+            for _ in 0..200_000 {
+                moments = moments.follow(&batch(&[[1.0, 3.0], [-1.0, 5.0]]));
+                if seen(&moments, &[[0.0, 3.0]])[0][1] < -0.9 {
+                    return;
+                }
+            }
+            panic!("{large} is never forgotten: {:?}", seen(&moments, &[[0.0, 3.0], [0.0, 5.0]]));
+        }
+    }
+
+    /// A thousandth of a batch's step is less than the mean's last digit: it adds up all the same.
+    #[test]
+    fn a_mean_far_from_zero_follows_small_steps() {
+        for (mean, deviation) in [(1000.0, 0.05), (200.0, 0.01), (-1e4, 1.0)] {
+            let mut rng = Rng::stream(1, Stream::Replay);
+            let mut moments = moments();
+            for index in 0..6000 {
+                let centre = if index < 1000 { mean + 3.0 * deviation } else { mean };
+                let mut number = || f64::from((centre + deviation * rng.normal()) as f32);
+                let rows: Vec<_> = (0..20).map(|_| [number(), number()]).collect();
+                moments = moments.follow(&batch(&rows));
+            }
+            for standard in seen(&moments, &[[mean, mean + deviation]])[0].iter().zip([0.0, 1.0]) {
+                // What is left of the first batches, e⁻⁵ of three deviations, and chance.
+                assert!((standard.0 - standard.1).abs() < 0.06, "{mean}, {deviation}: {standard:?}");
+            }
+        }
     }
 
     /// After many batches of one kind and then of another, the second kind counts.

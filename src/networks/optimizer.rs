@@ -159,7 +159,7 @@ pub(crate) fn with_own_gradients<M: Module>(module: &M) -> M {
 }
 
 /// A parameter's value with no history yet, on the autodiff side of its device.
-fn leaf<const D: usize>(trained: bool, value: Tensor<D>) -> Tensor<D> {
+pub(super) fn leaf<const D: usize>(trained: bool, value: Tensor<D>) -> Tensor<D> {
     let value = Tensor::from_inner(value);
     if trained { value.require_grad() } else { value }
 }

@@ -83,7 +83,11 @@ impl ReplayBuffer {
         if begun || ends != replay.episodes.len() {
             return Err(format!("{ends} ends of {} episodes", replay.episodes.len()).into());
         }
-        Ok(Self { steps: next - oldest - ends, ..replay })
+        let begins = |position: &usize| *position == oldest || replay.kind(position - 1) == Kind::Last;
+        let firsts: Vec<usize> = (oldest..next).filter(begins).collect();
+        let mut replay = Self { steps: next - oldest - ends, ..replay };
+        replay.episodes.iter_mut().zip(firsts).for_each(|(episode, first)| episode.first = first);
+        Ok(replay)
     }
 }
 

@@ -44,7 +44,7 @@ struct Run {
     evaluation_seeds: Rng,
     failed_episodes: Failures,
     refused_updates: Failures,
-    metrics: ([u64; 12], u32),
+    metrics: ([u64; 11], u32),
     evaluations: Vec<(u64, Evaluation)>,
 }
 

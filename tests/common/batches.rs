@@ -31,7 +31,7 @@ type Wrong<T> = (&'static str, fn(&mut T));
 type Spoil<T> = (&'static str, fn(&mut T, f32));
 
 /// The tensor that is complained of, and how a batch gets a wrong shape.
-pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 11] = [
+pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 14] = [
     ("batch.observations", |b| b.observations = zeros([8, 4])),
     ("batch.observations", |b| b.observations = zeros([0, 3])),
     ("batch.actions", |b| b.actions = zeros([8, 1])),
@@ -43,21 +43,28 @@ pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 11] = [
     ("batch.discounts", |b| b.discounts = zeros([0])),
     ("batch.next_observations", |b| b.next_observations = zeros([8, 2])),
     ("batch.next_observations", |b| b.next_observations = zeros([1, 3])),
+    ("batch.improved.observations", |b| b.improved.observations = zeros([7, 3])),
+    ("batch.improved.apart", |b| b.improved.apart = vec![8]),
+    ("batch.improved.apart", |b| b.improved.apart = vec![2, 2]),
 ];
 
-pub const WRONG_SEQUENCES: [Wrong<Sequences>; 12] = [
+pub const WRONG_SEQUENCES: [Wrong<Sequences>; 16] = [
     ("batch.rewards", |b| b.rewards = zeros([0, 5])),
     ("batch.rewards", |b| b.rewards = zeros([4, 0])),
     ("batch.observations", |b| b.rewards = zeros([4, 4])),
-    ("batch.observations", |b| b.observations = zeros([4, 5, 3])),
-    ("batch.observations", |b| b.observations = zeros([3, 6, 3])),
-    ("batch.observations", |b| b.observations = zeros([4, 6, 4])),
+    ("batch.observations", |b| b.observations = zeros([4, 6, 3])),
+    ("batch.observations", |b| b.observations = zeros([3, 5, 3])),
+    ("batch.observations", |b| b.observations = zeros([4, 5, 4])),
     ("batch.actions", |b| b.actions = zeros([4, 5, 1])),
     ("batch.actions", |b| b.actions = zeros([4, 6, 2])),
     ("batch.discounts", |b| b.discounts = zeros([4, 1])),
     ("batch.discounts", |b| b.discounts = zeros([1, 5])),
     ("batch.log_probabilities", |b| b.log_probabilities = zeros([4, 6])),
     ("batch.log_probabilities", |b| b.log_probabilities = zeros([1, 1])),
+    ("batch.continued", |b| b.continued = zeros([4, 4])),
+    ("batch.next_observations", |b| b.next_observations = zeros([4, 6, 3])),
+    ("batch.improved.observations", |b| b.improved.observations = zeros([4, 5, 2])),
+    ("batch.improved.apart", |b| b.improved.apart = vec![20]),
 ];
 
 /// A batch with its last number in one tensor replaced, tensor after tensor.

@@ -183,18 +183,19 @@ impl Model {
         (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64)
     }
 
-    /// The observations that `steps` steps of one episode follow.
-    pub fn starts(&self, steps: usize) -> Vec<usize> {
-        let follow = |episode: &Episode| {
-            let starts = (episode.steps() + 1).saturating_sub(steps);
-            episode.held[..starts].iter().map(|held| held.number).collect::<Vec<_>>()
-        };
-        self.episodes.iter().flat_map(follow).collect()
+    /// The observations that a step follows.
+    pub fn starts(&self) -> Vec<usize> {
+        let held = self.episodes.iter().flat_map(|episode| &episode.held);
+        held.filter(|held| held.step.is_some()).map(|held| held.number).collect()
     }
 
-    /// The most steps that one episode has left.
-    pub fn longest(&self) -> usize {
-        self.episodes.iter().map(Episode::steps).max().unwrap_or(0)
+    /// The observations that a step follows, of the episode in which one follows `number`, from there on and around.
+    pub fn around(&self, number: usize) -> impl Iterator<Item = &Held> + Clone {
+        let at = |episode: &&Episode| episode.held.iter().any(|held| held.number == number);
+        let episode = self.episodes.iter().find(at).unwrap_or_else(|| panic!("{number} is not held"));
+        let steps = &episode.held[..episode.steps()];
+        let index = steps.iter().position(|held| held.number == number).unwrap();
+        steps.iter().cycle().skip(index)
     }
 
     /// From the observation `number` on, as far as its episode goes.
