@@ -218,7 +218,7 @@ impl Critic for QNetwork {
         let known = deviation.clone().sign();
         let new_deviation = new_deviation.clamp_min(f32::MIN_POSITIVE);
         let ratio = deviation / new_deviation.clone() + (-known.clone() + 1.0);
-        let shift = further / new_deviation * known;
+        let shift = further * known / new_deviation;
         let Linear { weight, bias } = self.output;
         let weight =
             weight.map(|weight| leaf(weight.is_require_grad(), weight.inner() * ratio.clone().unsqueeze()));

@@ -21,8 +21,9 @@ pub struct NetworkConfig {
     /// early on: leave it on.
     pub layer_norm: bool,
     /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation over what has been
-    /// learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of 0.5 beside it. Accepted: either;
-    /// leave it off where all numbers are of size 1. Loops of one's own call `observe` of actor and critic with each batch.
+    /// learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of 0.5 beside it, nor a range
+    /// finder's 1e25 all else. Accepted: either; leave it off where all numbers are of size 1, as they then are cut off at
+    /// ±1,000. Loops of one's own call `observe` of actor and critic with each batch.
     #[serde(default)]
     pub normalise_observations: bool,
 }

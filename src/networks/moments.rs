@@ -36,7 +36,7 @@ const FARTHEST: f32 = 1e16;
 const LARGEST: f32 = 10.0;
 
 /// Where observations are cut that are not normalised: the gradients of what is made of them stay numbers.
-const LARGEST_RAW: f32 = 1e8;
+const LARGEST_RAW: f32 = 1e3;
 
 /// Observations as the first layer sees them: in units of their spread where that is wanted.
 pub(crate) fn normalised(moments: Option<&Moments>, observations: Tensor<2>) -> Tensor<2> {

@@ -31,7 +31,7 @@ type Wrong<T> = (&'static str, fn(&mut T));
 type Spoil<T> = (&'static str, fn(&mut T, f32));
 
 /// The tensor that is complained of, and how a batch gets a wrong shape.
-pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 14] = [
+pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 12] = [
     ("batch.observations", |b| b.observations = zeros([8, 4])),
     ("batch.observations", |b| b.observations = zeros([0, 3])),
     ("batch.actions", |b| b.actions = zeros([8, 1])),
@@ -44,11 +44,9 @@ pub const WRONG_TRANSITIONS: [Wrong<Transitions>; 14] = [
     ("batch.next_observations", |b| b.next_observations = zeros([8, 2])),
     ("batch.next_observations", |b| b.next_observations = zeros([1, 3])),
     ("batch.improved.observations", |b| b.improved.observations = zeros([7, 3])),
-    ("batch.improved.apart", |b| b.improved.apart = vec![8]),
-    ("batch.improved.apart", |b| b.improved.apart = vec![2, 2]),
 ];
 
-pub const WRONG_SEQUENCES: [Wrong<Sequences>; 16] = [
+pub const WRONG_SEQUENCES: [Wrong<Sequences>; 15] = [
     ("batch.rewards", |b| b.rewards = zeros([0, 5])),
     ("batch.rewards", |b| b.rewards = zeros([4, 0])),
     ("batch.observations", |b| b.rewards = zeros([4, 4])),
@@ -64,24 +62,34 @@ pub const WRONG_SEQUENCES: [Wrong<Sequences>; 16] = [
     ("batch.continued", |b| b.continued = zeros([4, 4])),
     ("batch.next_observations", |b| b.next_observations = zeros([4, 6, 3])),
     ("batch.improved.observations", |b| b.improved.observations = zeros([4, 5, 2])),
-    ("batch.improved.apart", |b| b.improved.apart = vec![20]),
 ];
 
 /// A batch with its last number in one tensor replaced, tensor after tensor.
 pub fn spoilt(value: f32) -> Vec<(&'static str, Batch)> {
-    let set_transitions: [Spoil<Transitions>; 5] = [
+    let set_transitions: [Spoil<Transitions>; 6] = [
         ("observations", |b, x| b.observations = with_last(&b.observations, x)),
         ("actions", |b, x| b.actions = with_last(&b.actions, x)),
         ("rewards", |b, x| b.rewards = with_last(&b.rewards, x)),
         ("discounts", |b, x| b.discounts = with_last(&b.discounts, x)),
-        ("next_observations", |b, x| b.next_observations = with_last(&b.next_observations, x)),
+        ("next_observations", |b, x| {
+            b.next_observations = with_last(&b.next_observations, x);
+            b.improved.apart = vec![7];
+        }),
+        ("improved", |b, x| {
+            b.improved.observations = with_last(&b.improved.observations, x);
+            b.next_observations = b.improved.observations.clone();
+        }),
     ];
-    let set_sequences: [Spoil<Sequences>; 5] = [
+    let set_sequences: [Spoil<Sequences>; 6] = [
         ("observations of a sequence", |b, x| b.observations = with_last(&b.observations, x)),
         ("actions of a sequence", |b, x| b.actions = with_last(&b.actions, x)),
         ("rewards of a sequence", |b, x| b.rewards = with_last(&b.rewards, x)),
         ("discounts of a sequence", |b, x| b.discounts = with_last(&b.discounts, x)),
         ("log-probabilities", |b, x| b.log_probabilities = with_last(&b.log_probabilities, x)),
+        ("improved of a sequence", |b, x| {
+            b.improved.observations = with_last(&b.improved.observations, x);
+            b.next_observations = b.improved.observations.clone();
+        }),
     ];
     let transitions = set_transitions.into_iter().map(|(name, set)| {
         let mut batch = transitions();

@@ -21,6 +21,7 @@ fn name(error: &Error) -> &'static str {
         Error::Size { .. } => "Size",
         Error::Shape { .. } => "Shape",
         Error::NonFinite { .. } => "NonFinite",
+        Error::Range { .. } => "Range",
         Error::ReplayTooSmall { .. } => "ReplayTooSmall",
         Error::Order { .. } => "Order",
         Error::Environment { .. } => "Environment",
