@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
 use crate::networks::{
     Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, in_precision, sampled_values,
+    with_own_gradients,
 };
 use crate::networks::{parameter_sum, shared_device};
 use crate::policy::{ACTION, Policy};
@@ -25,6 +26,8 @@ use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
 
 /// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation.
+///
+/// Clones of an agent, and agents of the same networks, can be updated at the same time on several threads.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -211,8 +214,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
-        let (actor, critic) =
-            (self.actor.clone().observe(&observations), self.critic.clone().observe(&observations));
+        let actor = with_own_gradients(&self.actor).observe(&observations);
+        let critic = with_own_gradients(&self.critic).observe(&observations);
         let mut action_samples = self.action_samples.clone();
         let mut preferences = self.preferences.clone();
         let mut m_step = self.m_step.clone();
