@@ -3,6 +3,7 @@
 
 mod common {
     pub mod replays;
+    pub mod twice;
 }
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -13,12 +14,11 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use common::replays::{random_replay, rng};
+use common::twice::{ACTION, OBSERVATION, Twice};
 use mpo::networks::{Activation, linear};
-use mpo::{Actor, Batch, Critic, Gaussian, MpoAgent, MpoConfig, Scale};
+use mpo::{Actor, Batch, Critic, Gaussian, MpoAgent, MpoConfig};
 use rayon::prelude::*;
 
-const OBSERVATION: usize = 6;
-const ACTION: usize = 2;
 const WIDTH: usize = 256;
 
 /// Far more than a few updates take.
@@ -110,64 +110,11 @@ fn clones_and_agents_made_apart() {
     });
 }
 
-/// Layers of the caller's own, the second a clone of the first: the same parameters under the same ids.
-#[derive(Module, Debug)]
-struct Twice {
-    inputs: Linear,
-    first: Linear,
-    second: Linear,
-    outputs: Linear,
-}
-
-impl Twice {
-    fn new(inputs: usize, outputs: usize, seed: u64) -> Self {
-        let (device, mut rng) = (Device::flex().autodiff(), rng(seed));
-        let mut layer = |inputs, outputs| linear(inputs, outputs, 1.0, &device, &mut rng);
-        let [inputs, twice, outputs] = [layer(inputs, WIDTH), layer(WIDTH, WIDTH), layer(WIDTH, outputs)];
-        Self { inputs, first: twice.clone(), second: twice, outputs }
-    }
-
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let layers = [&self.inputs, &self.first, &self.second].into_iter();
-        self.outputs.forward(layers.fold(x, |x, layer| Activation::Tanh.forward(layer.forward(x))))
-    }
-}
-
-impl Actor for Twice {
-    fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let mean = self.forward(observations);
-        let deviation = mean.clone() * 0.0 + 0.5;
-        Gaussian { mean, scale: Scale::Diagonal(deviation) }
-    }
-
-    fn observation_size(&self) -> usize {
-        OBSERVATION
-    }
-
-    fn action_size(&self) -> usize {
-        ACTION
-    }
-}
-
-impl Critic for Twice {
-    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        self.forward(Tensor::cat(vec![observations, actions], 1)).squeeze_dim(1)
-    }
-
-    fn observation_size(&self) -> usize {
-        OBSERVATION
-    }
-
-    fn action_size(&self) -> usize {
-        ACTION
-    }
-}
-
 #[test]
 fn agents_made_from_clones_of_the_same_networks() {
     many_times(|seed| {
-        let actor = Twice::new(OBSERVATION, ACTION, seed);
-        let critic = Twice::new(OBSERVATION + ACTION, 1, seed + TRIES);
+        let actor = Twice::new(OBSERVATION, WIDTH, ACTION, seed);
+        let critic = Twice::new(OBSERVATION + ACTION, WIDTH, 1, seed + TRIES);
         let made = |seed| MpoAgent::with_networks(config(), actor.clone(), critic.clone(), seed).unwrap();
         (0..4).map(made).collect()
     });
@@ -218,8 +165,8 @@ impl Critic for OnShared {
 fn an_actor_and_a_critic_that_share_a_layer() {
     many_times(|seed| {
         let shared = linear(OBSERVATION, OBSERVATION, 1.0, &Device::flex().autodiff(), &mut rng(seed));
-        let actor = OnShared { shared: shared.clone(), own: Twice::new(OBSERVATION, ACTION, seed) };
-        let critic = OnShared { shared, own: Twice::new(OBSERVATION + ACTION, 1, seed + TRIES) };
+        let actor = OnShared { shared: shared.clone(), own: Twice::new(OBSERVATION, WIDTH, ACTION, seed) };
+        let critic = OnShared { shared, own: Twice::new(OBSERVATION + ACTION, WIDTH, 1, seed + TRIES) };
         let one = MpoAgent::with_networks(config(), actor, critic, seed).unwrap();
         vec![one; 4]
     });

@@ -16,6 +16,7 @@ pub(crate) use checks::{device_of, parameter_sum, shared_device};
 pub use critic::{Critic, QNetwork, QNetworkConfig, sampled_values};
 pub use layers::{Activation, NetworkConfig, linear};
 pub(crate) use optimizer::flat_gradient;
-pub use optimizer::{Optimizer, OptimizerConfig, with_own_gradients};
+pub use optimizer::{Optimizer, OptimizerConfig};
+pub use parameters::with_own_gradients;
 pub(crate) use parameters::{parameters, with_parameters};
 pub use precision::{Precision, in_precision};
