@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
-use crate::error::{Result, check, check_finite};
+use crate::error::{Error, Result, check, check_finite};
 use crate::exploration::Explorer;
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
@@ -208,9 +208,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// Where the batch does not fit the networks or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
+    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks or is not on
+    /// their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
+        check_kind(self.config.evaluation, batch)?;
         let Rows { observations, actions, next_observations } =
             batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
@@ -347,6 +349,21 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let actions = actions.clamp(-1.0, 1.0).cast(dtype);
         sampled_values(&self.target_critic, observations.cast(dtype), actions).cast(FloatDType::F32)
     }
+}
+
+/// That a batch is of the kind that this policy evaluation learns from.
+fn check_kind(evaluation: PolicyEvaluation, batch: &Batch) -> Result<()> {
+    let given = match (evaluation, batch) {
+        (PolicyEvaluation::NStep { .. }, Batch::Transitions(_)) => return Ok(()),
+        (PolicyEvaluation::Retrace { .. }, Batch::Sequences(_)) => return Ok(()),
+        (_, Batch::Transitions(_)) => "Batch::Transitions",
+        (_, Batch::Sequences(_)) => "Batch::Sequences",
+    };
+    Err(Error::Config {
+        field: "MpoConfig::evaluation",
+        value: format!("{evaluation:?} and the batch is {given}"),
+        accepted: "NStep with Batch::Transitions, Retrace with Batch::Sequences",
+    })
 }
 
 /// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of

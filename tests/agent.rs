@@ -505,7 +505,8 @@ fn the_deployed_policy_tells_observations_apart_from_the_first_updates_on() {
 fn the_state_that_ends_the_task_has_no_say() {
     let replay = random_replay(10, 10, 3, 2);
     for improve_at in [ImproveAt::States, ImproveAt::NextStates] {
-        let agent = agent(&MpoConfig { improve_at, ..small(MpoConfig::default()) }, 3, 2, 1);
+        let agent_of = |config: &MpoConfig| agent(config, 3, 2, 1);
+        let agent = agent_of(&MpoConfig { improve_at, ..small(MpoConfig::default()) });
         let batch = replay.sample_transitions(64, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
         let ended = batch.discounts.clone().equal_elem(0.0).unsqueeze_dim::<2>(1).expand([64, 3]);
         let metrics = |next_observations| {
@@ -519,6 +520,8 @@ fn the_state_that_ends_the_task_has_no_say() {
         assert_eq!(metrics(next.clone().mask_fill(ended.clone(), 7.0)), as_seen);
         assert_ne!(metrics(next.mask_fill(ended.bool_not(), 7.0)), as_seen);
 
+        let evaluation = PolicyEvaluation::Retrace { steps: 5, lambda: 0.9 };
+        let agent = agent_of(&MpoConfig { improve_at, evaluation, ..small(MpoConfig::default()) });
         let mut batch = replay.sample_sequences(16, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
         // The last states of sequences that end a task.
         let ended = batch.discounts.clone().slice([0..16, 4..5]).equal_elem(0.0);
