@@ -8,7 +8,7 @@ use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Error, Result, check, check_finite};
-use crate::exploration::Explorer;
+use crate::exploration::{Explorer, Noise};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::memory::keep_freed_blocks;
@@ -65,7 +65,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 pub struct Action {
     /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
     pub action: Vec<f32>,
-    /// Its log-probability, which the replay keeps. An excursion's action is one of a few points, whose density is without
+    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)), which the replay
+    /// keeps. An excursion's action is one of a few points, whose density is without
     /// bound: the largest number stands for it, and Retrace cuts its traces there.
     pub log_probability: f32,
 }
@@ -169,14 +170,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         if let Some(action) = self.explorer.excursion(n) {
             return Ok(Action { action, log_probability: f32::MAX });
         }
-        let noise = self.explorer.noise(n);
-        let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
-        let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
-        let mut numbers = to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0))?;
+        let Noise { z, log_density } = self.explorer.noise(n);
+        let action = policy.sample(tensor(z, [1, 1, n], &self.device));
+        let mut numbers =
+            to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.scale.half_log_det()], 0))?;
         check_finite(ACTION, &numbers)?;
-        // log π(μ + L z) = (n - |z|²) / 2 - entropy.
-        let entropy = numbers.pop().unwrap_or_default();
-        Ok(Action { action: numbers, log_probability: excess - entropy })
+        // log b(μ + L z) = log density of z - log det L.
+        let half_log_det = numbers.pop().unwrap_or_default();
+        Ok(Action { action: numbers, log_probability: log_density - half_log_det })
     }
 
     /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying
