@@ -7,9 +7,9 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use crate::batch::{Batch, Improved, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
-use crate::error::{Result, check, check_finite};
+use crate::error::{Error, Result, check, check_finite};
 use crate::estep::EStep;
-use crate::exploration::Explorer;
+use crate::exploration::{Explorer, Noise};
 use crate::gaussian::Gaussian;
 use crate::host::{indices, tensor, to_host};
 use crate::memory::keep_freed_blocks;
@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
 use crate::networks::{
     Actor, Covariance, Critic, GaussianActor, Optimizer, QNetwork, follow, in_precision, sampled_values,
+    with_own_gradients,
 };
 use crate::networks::{parameter_sum, shared_device};
 use crate::policy::{ACTION, Policy};
@@ -25,6 +26,8 @@ use crate::rng::{Rng, Stream};
 use crate::targets::{retrace_targets, retrace_traces, td_targets};
 
 /// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation.
+///
+/// Clones of an agent, and agents of the same networks, can be updated at the same time on several threads.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -62,7 +65,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 pub struct Action {
     /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
     pub action: Vec<f32>,
-    /// Its log-probability, which the replay keeps. An excursion's action is one of a few points, whose density is without
+    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)), which the replay
+    /// keeps. An excursion's action is one of a few points, whose density is without
     /// bound: the largest number stands for it, and Retrace cuts its traces there.
     pub log_probability: f32,
 }
@@ -166,14 +170,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         if let Some(action) = self.explorer.excursion(n) {
             return Ok(Action { action, log_probability: f32::MAX });
         }
-        let noise = self.explorer.noise(n);
-        let excess: f32 = noise.iter().map(|z| 0.5 * (1.0 - z * z)).sum();
-        let action = policy.sample(tensor(noise, [1, 1, n], &self.device));
-        let mut numbers = to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.entropy()], 0))?;
+        let Noise { z, log_density } = self.explorer.noise(n);
+        let action = policy.sample(tensor(z, [1, 1, n], &self.device));
+        let mut numbers =
+            to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.scale.half_log_det()], 0))?;
         check_finite(ACTION, &numbers)?;
-        // log π(μ + L z) = (n - |z|²) / 2 - entropy.
-        let entropy = numbers.pop().unwrap_or_default();
-        Ok(Action { action: numbers, log_probability: excess - entropy })
+        // log b(μ + L z) = log density of z - log det L.
+        let half_log_det = numbers.pop().unwrap_or_default();
+        Ok(Action { action: numbers, log_probability: log_density - half_log_det })
     }
 
     /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying
@@ -205,14 +209,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// Where the batch does not fit the networks or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
+    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks or is not on
+    /// their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
+        check_kind(self.config.evaluation, batch)?;
         let Rows { observations, actions, next_observations, improved } =
             batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
-        let (actor, critic) =
-            (self.actor.clone().observe(&observations), self.critic.clone().observe(&observations));
+        let actor = with_own_gradients(&self.actor).observe(&observations);
+        let critic = with_own_gradients(&self.critic).observe(&observations);
         let (critic, target_critic) = match self.updates {
             0 => self.started(critic, batch),
             _ => (critic, self.target_critic.clone()),
@@ -399,6 +405,21 @@ fn those_apart_in_place(values: Tensor<1>, rows: usize, apart: &[usize]) -> Tens
     apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
     let places = indices(places.into_iter(), &values.device());
     values.select(0, places)
+}
+
+/// That a batch is of the kind that this policy evaluation learns from.
+fn check_kind(evaluation: PolicyEvaluation, batch: &Batch) -> Result<()> {
+    let given = match (evaluation, batch) {
+        (PolicyEvaluation::NStep { .. }, Batch::Transitions(_)) => return Ok(()),
+        (PolicyEvaluation::Retrace { .. }, Batch::Sequences(_)) => return Ok(()),
+        (_, Batch::Transitions(_)) => "Batch::Transitions",
+        (_, Batch::Sequences(_)) => "Batch::Sequences",
+    };
+    Err(Error::Config {
+        field: "MpoConfig::evaluation",
+        value: format!("{evaluation:?} and the batch is {given}"),
+        accepted: "NStep with Batch::Transitions, Retrace with Batch::Sequences",
+    })
 }
 
 /// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of

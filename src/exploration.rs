@@ -15,7 +15,8 @@ pub struct Exploration {
     pub excursions: Option<Excursions>,
 }
 
-/// How the noise of one action hangs together with that of the next. Each action's by itself is standard normal.
+/// How the noise of one action hangs together with that of the next. Each action's by itself is standard normal; its
+/// density, from which Retrace has its ratios, is that given the noise of the actions before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum NoiseColour {
     /// Not at all. Over a few steps such noise averages out, and a body with inertia hardly moves.
@@ -134,30 +135,51 @@ impl Explorer {
     }
 
     /// The noise of the next action around the policy's mean, of `n` components.
-    pub(crate) fn noise(&mut self, n: usize) -> Vec<f32> {
+    pub(crate) fn noise(&mut self, n: usize) -> Noise {
         match self.config.noise {
-            NoiseColour::White => self.rng.normals(n),
+            NoiseColour::White => {
+                let z = self.rng.normals(n);
+                Noise { log_density: log_density(&z, 1.0), z }
+            }
             NoiseColour::Pink => self.pink_noise(n),
         }
     }
 
-    fn pink_noise(&mut self, n: usize) -> Vec<f32> {
+    fn pink_noise(&mut self, n: usize) -> Noise {
         let fresh = self.rng.normals(n * TIME_CONSTANTS.len());
-        if self.processes.is_empty() {
-            self.processes = fresh;
-        } else {
-            let processes = self.processes.chunks_mut(n).zip(fresh.chunks(n));
-            for (time_constant, (process, fresh)) in TIME_CONSTANTS.into_iter().zip(processes) {
-                // exp(-1 / 0) = 0: the first process is white.
-                let kept = (-1.0 / time_constant).exp();
-                let renewed = (1.0 - kept * kept).sqrt();
-                process.iter_mut().zip(fresh).for_each(|(state, z)| *state = kept * *state + renewed * z);
+        let begins = self.processes.is_empty();
+        self.processes.resize(fresh.len(), 0.0);
+        let share = (TIME_CONSTANTS.len() as f32).sqrt().recip();
+        // What is new in this step, and its variance: all that is not known from the past.
+        let (mut new, mut variance) = (vec![0.0; n], 0.0);
+        let processes = self.processes.chunks_mut(n).zip(fresh.chunks(n));
+        for (time_constant, (process, fresh)) in TIME_CONSTANTS.into_iter().zip(processes) {
+            // exp(-1 / 0) = 0: the first process is white.
+            let kept = if begins { 0.0 } else { (-1.0 / time_constant).exp() };
+            let renewed = (1.0 - kept * kept).sqrt();
+            variance += (renewed * share).powi(2);
+            for ((state, z), new) in process.iter_mut().zip(fresh).zip(&mut new) {
+                *state = kept * *state + renewed * z;
+                *new += renewed * z * share;
             }
         }
-        let share = (TIME_CONSTANTS.len() as f32).sqrt().recip();
         let sum = |component| self.processes.iter().skip(component).step_by(n).sum::<f32>() * share;
-        (0..n).map(sum).collect()
+        Noise { z: (0..n).map(sum).collect(), log_density: log_density(&new, variance) }
     }
+}
+
+/// Noise of one action.
+pub(crate) struct Noise {
+    /// Standard normal, over all steps.
+    pub(crate) z: Vec<f32>,
+    /// The logarithm of its density, given the noise of the actions before.
+    pub(crate) log_density: f32,
+}
+
+/// Of independent normal numbers around 0.
+fn log_density(numbers: &[f32], variance: f32) -> f32 {
+    let normaliser = 0.5 * (std::f32::consts::TAU * variance).ln();
+    numbers.iter().map(|x| -0.5 * x * x / variance - normaliser).sum()
 }
 
 #[cfg(test)]
@@ -174,7 +196,7 @@ mod tests {
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             let mut components = [Vec::new(), Vec::new()];
             for _ in 0..STEPS {
-                let numbers = explorer.noise(components.len());
+                let numbers = explorer.noise(components.len()).z;
                 components
                     .iter_mut()
                     .zip(numbers)
@@ -201,6 +223,38 @@ mod tests {
             }
             let across = correlation(&components[0], &components[1]);
             assert!(across.abs() < 0.05, "{colour:?}: the components hang together, {across}");
+        }
+    }
+    /// From one state, with many other random numbers: the noise's density as it is seen in them.
+    #[test]
+    fn says_the_density_of_its_noise_given_the_past() {
+        const DRAWS: usize = 100_000;
+        for (colour, steps) in
+            [(NoiseColour::White, 0), (NoiseColour::White, 9), (NoiseColour::Pink, 0), (NoiseColour::Pink, 9)]
+        {
+            let exploration = Exploration { noise: colour, excursions: None };
+            let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
+            (0..steps).for_each(|_| drop(explorer.noise(2)));
+            let draws: Vec<Noise> = (0..DRAWS as u64)
+                .map(|seed| Explorer { rng: Rng::stream(seed, Stream::Replay), ..explorer.clone() }.noise(2))
+                .collect();
+            let mean = |of: &dyn Fn(&Noise) -> f64| draws.iter().map(of).sum::<f64>() / DRAWS as f64;
+            let moments = [0, 1].map(|component| {
+                let centre = mean(&|noise| f64::from(noise.z[component]));
+                (centre, mean(&|noise| (f64::from(noise.z[component]) - centre).powi(2)))
+            });
+            for noise in &draws[..100] {
+                let expected: f64 = moments
+                    .iter()
+                    .zip(&noise.z)
+                    .map(|((centre, variance), z)| {
+                        let square = (f64::from(*z) - centre).powi(2) / variance;
+                        -0.5 * (square + (std::f64::consts::TAU * variance).ln())
+                    })
+                    .sum();
+                let off = (f64::from(noise.log_density) - expected).abs();
+                assert!(off < 0.1, "{colour:?} after {steps}: {}, expected {expected}", noise.log_density);
+            }
         }
     }
 }

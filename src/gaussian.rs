@@ -6,6 +6,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::error::{Error, Result};
+
 const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
 
 /// A Gaussian distribution over actions for each state of a batch (replication paper, 3.1.1).
@@ -168,16 +170,27 @@ impl Gaussian {
     }
 
     /// The same for each component by itself, each `[batch, action]`: (μ_j - μ_kj)² / (2 σ_kj²) and
-    /// log(σ_j / σ_kj) + σ_kj² / (2 σ_j²) - ½. Both policies need diagonal covariances: of full ones the diagonal
-    /// of L is taken.
-    pub fn decoupled_kl_per_dimension(&self, old: &Self) -> DecoupledKl {
-        let old_deviation = old.scale.diagonal();
-        let shift = (self.mean.clone() - old.mean.clone()) / old_deviation.clone();
-        let ratio = old_deviation / self.scale.diagonal();
-        DecoupledKl {
+    /// log(σ_j / σ_kj) + σ_kj² / (2 σ_j²) - ½.
+    ///
+    /// # Errors
+    /// If either covariance is a full one: its components have no divergence each by itself.
+    pub fn decoupled_kl_per_dimension(&self, old: &Self) -> Result<DecoupledKl> {
+        let deviation = |place, scale: &Scale| match scale {
+            Scale::Diagonal(deviation) => Ok(deviation.clone()),
+            Scale::Cholesky(_) => Err(Error::Config {
+                field: place,
+                value: "full (Scale::Cholesky)".into(),
+                accepted: "diagonal (Scale::Diagonal), for one divergence a dimension",
+            }),
+        };
+        let deviation_now = deviation("the policy's covariance", &self.scale)?;
+        let deviation_before = deviation("the old policy's covariance", &old.scale)?;
+        let shift = (self.mean.clone() - old.mean.clone()) / deviation_before.clone();
+        let ratio = deviation_before / deviation_now;
+        Ok(DecoupledKl {
             mean: shift.square() * 0.5,
             covariance: ratio.clone().square() * 0.5 - ratio.log() - 0.5,
-        }
+        })
     }
 
     /// The policies of `count` states from `start` on.

@@ -147,9 +147,10 @@ impl MStep {
                 let actor = with_own_gradients(&actor);
                 let policy = actor.policy(piece.observations.clone());
                 let inner = policy.clone().inner();
-                let kl = self.relative_kl(&inner, &piece.old).map(|kl| kl * piece.share);
-                (actor, policy, inner, kl)
+                let kl = self.relative_kl(&inner, &piece.old)?.map(|kl| kl * piece.share);
+                Ok((actor, policy, inner, kl))
             });
+            let policies = policies.into_iter().collect::<Result<Vec<_>>>()?;
             let zero = self.multiplier_mean.zeros_like();
             let [kl_mean, kl_covariance] = [0, 1]
                 .map(|which| policies.iter().fold(zero.clone(), |sum, (.., kl)| sum + kl[which].clone()));
@@ -237,13 +238,13 @@ impl MStep {
     }
 
     /// C_μ / ε_μ and C_Σ / ε_Σ, means over the states, `[k]`.
-    fn relative_kl(&self, policy: &Gaussian, old: &Gaussian) -> [Tensor<1>; 2] {
+    fn relative_kl(&self, policy: &Gaussian, old: &Gaussian) -> Result<[Tensor<1>; 2]> {
         let DecoupledKl { mean, covariance } = match self.config.constraint {
             Constraint::Joint => policy.decoupled_kl(old),
-            Constraint::PerDimension => policy.decoupled_kl_per_dimension(old),
+            Constraint::PerDimension => policy.decoupled_kl_per_dimension(old)?,
         };
         let relative = |kl: Tensor<2>, epsilon: f64| kl.mean_dim(0).squeeze_dim::<1>(0) / epsilon;
-        [relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)]
+        Ok([relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)])
     }
 
     /// One projected step on the multipliers.

@@ -116,7 +116,7 @@ impl Policy {
             let mut rng = Rng::stream(0, Stream::Weights);
             let untrained = GaussianActor::new(&actor, observation_size, action_size, device, &mut rng)
                 .map_err(|error| error.to_string())?;
-            Ok(Self::new(with_parameters(untrained.valid(), &numbers)))
+            Ok(Self::new(with_parameters(untrained.valid(), numbers)))
         })
     }
 }

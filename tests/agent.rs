@@ -381,6 +381,33 @@ fn explores_with_the_noise_of_its_settings() {
     }
 }
 
+/// In the mean the log-probability is minus the entropy of what the past leaves open: of one component a variance of 1 for
+/// white noise, and for pink noise what its processes renew in a step.
+#[test]
+fn log_probabilities_are_given_the_noise_before() {
+    let kept = [0.0, 4.0, 16.0, 64.0, 256.0].map(|time: f64| (-1.0 / time).exp());
+    let renewed: f64 = kept.map(|kept| (1.0 - kept * kept) / 5.0).iter().sum();
+    for (noise, variance) in [(NoiseColour::White, 1.0), (NoiseColour::Pink, renewed)] {
+        let mut config = small(MpoConfig::default());
+        config.exploration.noise = noise;
+        config.exploration.excursions = None;
+        let mut agent = agent(&config, 3, 2, 6);
+        let observation = [0.4, -1.0, 0.7];
+        let policy = agent.actor().valid().policy(Tensor::from_floats([observation], &Device::flex()));
+        let entropy = f64::from(numbers(&policy.entropy())[0]) + f64::ln(variance);
+        let steps = 20_000;
+        let mut act = || f64::from(agent.act(&observation).unwrap().log_probability);
+        // The first action's density is wider.
+        act();
+        let measured = (0..steps).map(|_| act()).sum::<f64>() / f64::from(steps);
+        // Five standard errors of half a sum of two squares.
+        assert!(
+            (measured + entropy).abs() < 5.0 / f64::from(steps).sqrt(),
+            "{noise:?}: {measured}, {entropy}"
+        );
+    }
+}
+
 /// Phases of actions at the ends of the range, mostly the same as the one before, whose density is without bound; and a policy
 /// around its mean in between. They are frequent while the E-step finds no action worth more than another, rare once it does.
 #[test]

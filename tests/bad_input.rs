@@ -17,7 +17,9 @@ mod common {
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use common::agents::agent;
-use common::batches::{WRONG_SEQUENCES, WRONG_TRANSITIONS, sequences, spoilt, transitions, zeros};
+use common::batches::{
+    WRONG_SEQUENCES, WRONG_TRANSITIONS, batch as good, sequences, spoilt, transitions, zeros,
+};
 use common::faulty::Faulty;
 use common::networks::{LinearActor, Parabola};
 use common::presets::small;
@@ -63,7 +65,8 @@ fn behaviour(agent: &MpoAgent) -> impl PartialEq + std::fmt::Debug + use<> {
     let mut agent = agent.clone();
     let before = networks(&agent);
     let action = agent.act(&[0.3, -0.4, 0.5]).unwrap();
-    let metrics = [0; 2].map(|_| agent.update(&Batch::Transitions(transitions())).unwrap());
+    let learnt = good(agent.config());
+    let metrics = [0; 2].map(|_| agent.update(&learnt).unwrap());
     (before, action, metrics, networks(&agent))
 }
 
@@ -431,55 +434,68 @@ fn files_that_cannot_be_written_are_named() {
 
 #[test]
 fn agents_refuse_batches_of_wrong_shapes() {
-    let mut agent = trained_agent(&presets()[0]);
-    let before = behaviour(&agent);
+    let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
+    let before = [&of_sequences, &of_transitions].map(behaviour);
+    let words = |place| [place, "has shape", "expected ["];
     for (place, spoil) in WRONG_TRANSITIONS {
         let mut batch = transitions();
         spoil(&mut batch);
-        refused(agent.update(&Batch::Transitions(batch)), "Shape", &[place, "has shape", "expected ["]);
+        refused(of_transitions.update(&Batch::Transitions(batch)), "Shape", &words(place));
     }
     for (place, spoil) in WRONG_SEQUENCES {
         let mut batch = sequences();
         spoil(&mut batch);
-        refused(agent.update(&Batch::Sequences(batch)), "Shape", &[place, "has shape", "expected ["]);
+        refused(of_sequences.update(&Batch::Sequences(batch)), "Shape", &words(place));
     }
     for apart in [vec![8], vec![2, 2], vec![3, 1]] {
         let mut batch = transitions();
         batch.improved.apart = apart;
         let words = ["batch.improved.apart", "ascending"];
-        refused(agent.update(&Batch::Transitions(batch)), "Config", &words);
+        refused(of_transitions.update(&Batch::Transitions(batch)), "Config", &words);
     }
     // A replay of other sizes gives such batches.
-    let batch = agent.sample(&random_replay(5, 9, 4, 2), &mut rng(1)).unwrap();
-    refused(agent.update(&batch), "Shape", &["batch.observations"]);
-    assert_eq!(behaviour(&agent), before);
-    // Both kinds of batches do, whatever the agent draws itself.
-    agent.update(&Batch::Sequences(sequences())).unwrap();
-    agent.update(&Batch::Transitions(transitions())).unwrap();
+    for agent in [&mut of_sequences, &mut of_transitions] {
+        let batch = agent.sample(&random_replay(5, 9, 4, 2), &mut rng(1)).unwrap();
+        refused(agent.update(&batch), "Shape", &["batch.observations"]);
+    }
+    assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
+}
+
+/// Targets of the other kind would be another algorithm's.
+#[test]
+fn agents_refuse_batches_for_another_policy_evaluation() {
+    let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
+    let before = [&of_sequences, &of_transitions].map(behaviour);
+    let words = ["MpoConfig::evaluation", "Retrace { steps: 4, lambda: 0.95 }", "Batch::Transitions"];
+    refused(of_sequences.update(&Batch::Transitions(transitions())), "Config", &words);
+    let words = ["MpoConfig::evaluation", "NStep { steps: 5 }", "Batch::Sequences"];
+    refused(of_transitions.update(&Batch::Sequences(sequences())), "Config", &words);
+    assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
 }
 
 #[test]
 fn agents_refuse_batches_on_other_devices() {
-    let mut agent = trained_agent(&presets()[0]);
-    let before = behaviour(&agent);
+    let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
+    let before = [&of_sequences, &of_transitions].map(behaviour);
     let elsewhere = Device::flex().autodiff();
     let words = ["the batch's devices", "the agent's, without autodiff"];
     let rewards = Tensor::zeros([8], &elsewhere);
-    refused(agent.update(&Batch::Transitions(Transitions { rewards, ..transitions() })), "Config", &words);
+    let batch = Batch::Transitions(Transitions { rewards, ..transitions() });
+    refused(of_transitions.update(&batch), "Config", &words);
     let rewards = Tensor::zeros([4, 5], &elsewhere);
-    refused(agent.update(&Batch::Sequences(Sequences { rewards, ..sequences() })), "Config", &words);
-    assert_eq!(behaviour(&agent), before);
+    refused(of_sequences.update(&Batch::Sequences(Sequences { rewards, ..sequences() })), "Config", &words);
+    assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
 }
 
 #[test]
 fn agents_refuse_batches_with_nan() {
     for preset in presets() {
-        for (name, batch) in spoilt(f32::NAN) {
+        for (name, batch) in spoilt(&preset, f32::NAN) {
             let mut agent = trained_agent(&preset);
             let before = networks(&agent);
             refused(agent.update(&batch), "NonFinite", &["finite"]);
             assert_eq!(networks(&agent), before, "{name}");
-            agent.update(&Batch::Transitions(transitions())).unwrap();
+            agent.update(&good(&preset)).unwrap();
             assert_ne!(networks(&agent), before, "{name}");
         }
     }
@@ -492,7 +508,7 @@ fn refused_batches_leave_no_trace() {
     for preset in presets() {
         let agent = trained_agent(&preset);
         let before = behaviour(&agent);
-        for (name, batch) in spoilt(f32::NAN) {
+        for (name, batch) in spoilt(&preset, f32::NAN) {
             let mut agent = agent.clone();
             let refusal = agent.update(&batch).unwrap_err();
             if behaviour(&agent) != before {
@@ -509,11 +525,10 @@ fn agents_survive_numbers_without_measure() {
     let mut lost = Vec::new();
     for (index, preset) in presets().into_iter().enumerate() {
         for value in [1e8, 1e30, -1e30, f32::MAX, f32::INFINITY, f32::NEG_INFINITY] {
-            for (name, batch) in spoilt(value) {
+            for (name, batch) in spoilt(&preset, value) {
                 let mut agent = trained_agent(&preset);
                 let result = agent.update(&batch).map(|metrics| metrics.critic_loss);
-                let next =
-                    agent.update(&Batch::Transitions(transitions())).map(|metrics| metrics.critic_loss);
+                let next = agent.update(&good(&preset)).map(|metrics| metrics.critic_loss);
                 let action = agent.mean_action(&[0.1, 0.2, 0.3]);
                 if next.is_err() || action.is_err() {
                     lost.push(format!(

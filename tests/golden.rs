@@ -310,7 +310,7 @@ fn golden_acme_m_step() {
         }
 
         let kl = match config.per_dim_constraining {
-            true => online.decoupled_kl_per_dimension(&old),
+            true => online.decoupled_kl_per_dimension(&old).unwrap(),
             false => online.decoupled_kl(&old),
         };
         let multipliers = ["log_alpha_mean", "log_alpha_stddev"].map(|name| case.multipliers(name));

@@ -1,9 +1,22 @@
-//! Policies saved to files and loaded from them.
+//! Policies: the average that is deployed, saved to files and loaded from them.
+
+mod common {
+    pub mod presets;
+    pub mod replays;
+    pub mod tensors;
+    pub mod training;
+    pub mod twice;
+}
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::module::Module;
 use burn::tensor::Device;
+use common::replays::random_replay;
+use common::tensors::numbers;
+use common::training::{quick, train};
+use common::twice::{ACTION, OBSERVATION, Twice};
 use mpo::networks::{Activation, Covariance, NetworkConfig};
 use mpo::{Error, MpoAgent, MpoConfig, Policy, Rng, Stream};
 use proptest::prelude::*;
@@ -128,6 +141,49 @@ fn other_versions_and_other_files_are_named() {
     broken[last..].copy_from_slice(&f32::NAN.to_le_bytes());
     fs::write(&path, sealed(broken)).unwrap();
     refused(&path, &["NaN"]);
+}
+
+/// The parameters of a network without gradients, layer after layer.
+fn layers(actor: &Twice) -> Vec<f32> {
+    let layers = [&actor.inputs, &actor.first, &actor.second, &actor.outputs];
+    let numbers_of = |layer: &burn::nn::Linear| {
+        [numbers(&layer.weight.val()), numbers(&layer.bias.as_ref().unwrap().val())].concat()
+    };
+    layers.map(numbers_of).concat()
+}
+
+/// Each parameter by itself, also where two of them are clones of each other and have one id.
+#[test]
+fn the_average_is_of_each_parameter() {
+    let replay = random_replay(20, 20, OBSERVATION, ACTION);
+    for average_rate in [1.0, 0.25] {
+        let actor = Twice::new(OBSERVATION, 8, ACTION, 1);
+        let critic = Twice::new(OBSERVATION + ACTION, 8, 1, 2);
+        let config = MpoConfig { average_rate, ..quick() };
+        let mut agent = MpoAgent::with_networks(config, actor, critic, 3).unwrap();
+        let mut expected: Vec<f32> = Vec::new();
+        for update in 1..=10_u16 {
+            train(&mut agent, &replay, 1);
+            let latest = layers(&agent.actor().valid());
+            // A plain average at first.
+            let rate = f32::max(average_rate as f32, 1.0 / f32::from(update));
+            if rate == 1.0 {
+                expected = latest;
+            } else {
+                expected
+                    .iter_mut()
+                    .zip(latest)
+                    .for_each(|(average, latest)| *average += (latest - *average) * rate);
+            }
+            let average = layers(agent.policy().actor());
+            for (place, (average, expected)) in average.iter().zip(&expected).enumerate() {
+                let near = (average - expected).abs() <= if rate == 1.0 { 0.0 } else { 1e-6 };
+                assert!(near, "rate {rate}, update {update}, parameter {place}: {average}, not {expected}");
+            }
+        }
+        let trained = agent.actor().valid();
+        assert_ne!(numbers(&trained.first.weight.val()), numbers(&trained.second.weight.val()));
+    }
 }
 
 proptest! {

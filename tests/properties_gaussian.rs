@@ -83,7 +83,7 @@ proptest! {
         prop_assert!(deviation(numbers(full(&new).entropy()), numbers(new.entropy())) <= 1e-13);
 
         let DecoupledKl { mean, covariance } = new.decoupled_kl(&old);
-        let by_dimension = new.decoupled_kl_per_dimension(&old);
+        let by_dimension = new.decoupled_kl_per_dimension(&old).unwrap();
         prop_assert_eq!((mean.dims(), by_dimension.mean.dims()), ([states, 1], [states, n]));
         prop_assert!(deviation(numbers(by_dimension.mean.sum_dim(1)), numbers(mean.clone())) <= 1e-12);
         prop_assert!(deviation(numbers(by_dimension.covariance.sum_dim(1)), numbers(covariance.clone())) <= 1e-12);
@@ -91,6 +91,21 @@ proptest! {
             let mixed = new.decoupled_kl(&old);
             prop_assert!(deviation(numbers(mixed.mean), numbers(mean.clone())) <= 1e-12);
             prop_assert!(deviation(numbers(mixed.covariance), numbers(covariance.clone())) <= 1e-12);
+        }
+    }
+
+    /// The diagonal of L says nothing of a component by itself.
+    #[test]
+    fn full_covariances_have_no_divergence_of_a_dimension(seed in any::<u64>(), n in 1..7_usize) {
+        let rng = &mut Rng::stream(seed, Stream::Weights);
+        let [diagonal, full] = [false, true].map(|full| policy(rng, 2, n, full));
+        for (new, old, place) in [
+            (&full, &diagonal, "the policy's covariance is full"),
+            (&diagonal, &full, "the old policy's covariance is full"),
+            (&full, &full, "the policy's covariance is full"),
+        ] {
+            let error = new.decoupled_kl_per_dimension(old).unwrap_err().to_string();
+            prop_assert!(error.starts_with(place) && error.contains("accepted: diagonal"), "{}", error);
         }
     }
 
@@ -111,7 +126,7 @@ proptest! {
                 (a, b) => Scale::Diagonal(a.diagonal() * (1.0 - share) + b.diagonal() * share),
             },
         };
-        let per_dimension = |new: &Gaussian, old: &Gaussian| (!full).then(|| new.decoupled_kl_per_dimension(old));
+        let per_dimension = |new: &Gaussian, old: &Gaussian| (!full).then(|| new.decoupled_kl_per_dimension(old).unwrap());
         for kl in [Some(new.decoupled_kl(&old)), per_dimension(&new, &old)].into_iter().flatten() {
             for kl in [kl.mean, kl.covariance] {
                 let smallest = numbers(kl.clone().min())[0];

@@ -206,7 +206,7 @@ proptest! {
 
         let kl = match constraint {
             Constraint::Joint => policy.decoupled_kl(&batch.old),
-            Constraint::PerDimension => policy.decoupled_kl_per_dimension(&batch.old),
+            Constraint::PerDimension => policy.decoupled_kl_per_dimension(&batch.old).unwrap(),
         };
         for (kl, epsilon, initial, rate, reported, multiplier) in [
             (kl.mean, config.epsilon_mean, initial_mean, learning_rate_mean, report.kl_mean, report.multiplier_mean),
@@ -343,6 +343,13 @@ fn constraints_a_dimension_need_a_diagonal_covariance_of_their_size() {
             (_, other) => panic!("{covariance:?}: {other:?}"),
         }
     }
+    // A policy of another kind than the one that sampled the actions.
+    let Batch { observations, old, actions, weights } =
+        Batch::new(&actor(Covariance::Diagonal, 0.5, rng), rng);
+    let mut m_step = MStep::new(config(Constraint::PerDimension), ACTION, &device).unwrap();
+    let full = actor(Covariance::Full, 0.5, rng);
+    let error = m_step.improve(full, observations, &old, actions, weights).unwrap_err();
+    assert!(matches!(error, Error::Config { field: "the policy's covariance", .. }), "{error}");
 }
 
 #[test]

@@ -124,7 +124,10 @@ proptest! {
             }
         };
         for seed in 0..3 {
-            let batch = if seed == 1 { sequences(seed, [3, 3, 2], 2, 1.0) } else { transitions(seed, [5, 3, 2], 1.0) };
+            let batch = match agent.config().evaluation {
+                PolicyEvaluation::NStep { .. } => transitions(seed, [5, 3, 2], 1.0),
+                PolicyEvaluation::Retrace { .. } => sequences(seed, [3, 3, 2], 2, 1.0),
+            };
             if let Err(error) = agent.update(&batch) {
                 prop_assert!(refused(&error), "{error:?}");
             }

@@ -61,7 +61,7 @@ impl Lagrangian {
 
     fn value(&self, policy: &Gaussian) -> Tensor<1> {
         let kl = match self.per_dimension {
-            true => policy.decoupled_kl_per_dimension(&self.old),
+            true => policy.decoupled_kl_per_dimension(&self.old).unwrap(),
             false => policy.decoupled_kl(&self.old),
         };
         let penalty = kl.mean * self.multiplier_mean.clone().unsqueeze()

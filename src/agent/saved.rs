@@ -117,11 +117,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let [critic_steps, policy_steps] = header.optimizer_steps;
         let averages = |steps, parameters: usize| if steps > 0 { 2 * parameters } else { 0 };
 
-        let actor = with_parameters(self.actor.clone(), &file.floats(actor_count)?);
-        let critic = with_parameters(self.critic.clone(), &file.floats(critic_count)?);
-        let average = with_parameters(self.target_actor.clone(), &file.floats(actor_count)?);
-        let target_actor = with_parameters(self.target_actor.clone(), &file.floats(actor_count)?);
-        let target_critic = with_parameters(self.target_critic.clone(), &file.floats(critic_count)?);
+        let actor = with_parameters(self.actor.clone(), file.floats(actor_count)?);
+        let critic = with_parameters(self.critic.clone(), file.floats(critic_count)?);
+        let average = with_parameters(self.target_actor.clone(), file.floats(actor_count)?);
+        let target_actor = with_parameters(self.target_actor.clone(), file.floats(actor_count)?);
+        let target_critic = with_parameters(self.target_critic.clone(), file.floats(critic_count)?);
         let constraints = self.m_step.constraints();
         let multipliers = [file.floats(constraints)?, file.floats(constraints)?];
         let device: &Device = &self.device;

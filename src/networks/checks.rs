@@ -1,26 +1,16 @@
 //! What has to hold of networks before and after they learn.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::parameters::flat;
 use super::{Actor, Critic};
 use crate::error::{Result, check, check_size};
 
 /// The sum of all parameters, not finite where one of them is not.
 pub(crate) fn parameter_sum<M: Module>(module: &M) -> Tensor<1> {
-    struct Sum(Option<Tensor<1>>);
-    impl ModuleVisitor for Sum {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let sum = param.val().inner().sum();
-            self.0 = Some(match self.0.take() {
-                Some(before) => before + sum,
-                None => sum,
-            });
-        }
-    }
-    let mut sum = Sum(None);
-    module.visit(&mut sum);
-    sum.0.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
+    let sum = flat(module).map(Tensor::sum);
+    sum.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
 }
 
 /// The first device of a network.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
-use super::optimizer::leaf;
+use super::parameters::in_place_of;
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -220,10 +220,8 @@ impl Critic for QNetwork {
         let ratio = deviation / new_deviation.clone() + (-known.clone() + 1.0);
         let shift = further * known / new_deviation;
         let Linear { weight, bias } = self.output;
-        let weight =
-            weight.map(|weight| leaf(weight.is_require_grad(), weight.inner() * ratio.clone().unsqueeze()));
-        let bias =
-            bias.map(|bias| bias.map(|bias| leaf(bias.is_require_grad(), bias.inner() * ratio - shift)));
+        let weight = weight.map(|old| in_place_of(&old, old.clone().inner() * ratio.clone().unsqueeze()));
+        let bias = bias.map(|bias| bias.map(|old| in_place_of(&old, old.clone().inner() * ratio - shift)));
         self.output = Linear { weight, bias };
         self.values = Some(values);
         self

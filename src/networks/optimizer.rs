@@ -1,9 +1,10 @@
 //! Adam with global gradient clipping.
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::parameters::{flat, from_flat};
 use crate::error::{Result, check};
 use crate::host::{tensor, to_host};
 
@@ -80,8 +81,11 @@ impl Optimizer {
             Some(before) => before + squared_norm,
             None => squared_norm,
         });
-        let delta = self.adam(gradient) * self.config.learning_rate;
-        module.map(&mut Subtract { delta, start: 0 })
+        let step = self.adam(gradient) * self.config.learning_rate;
+        match flat(&module) {
+            Some(parameters) => from_flat(module, parameters - step),
+            None => module,
+        }
     }
 
     /// Adam's direction for this gradient (arXiv 1412.6980, in the form of the end of its section 2).
@@ -145,38 +149,4 @@ pub(crate) fn flat_gradient<M: Module>(module: &M, loss: Tensor<1>) -> Option<Te
     let mut collect = Collect { gradients: loss.backward(), flat: Vec::new() };
     module.visit(&mut collect);
     (!collect.flat.is_empty()).then(|| Tensor::cat(collect.flat, 0))
-}
-
-/// A copy of a module whose gradients are computed apart from the original's, on another thread too.
-pub(crate) fn with_own_gradients<M: Module>(module: &M) -> M {
-    struct Leaves;
-    impl ModuleMapper for Leaves {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|old| leaf(old.is_require_grad(), old.inner()))
-        }
-    }
-    module.clone().map(&mut Leaves)
-}
-
-/// A parameter's value with no history yet, on the autodiff side of its device.
-pub(super) fn leaf<const D: usize>(trained: bool, value: Tensor<D>) -> Tensor<D> {
-    let value = Tensor::from_inner(value);
-    if trained { value.require_grad() } else { value }
-}
-
-/// Takes from each parameter its part of a flat vector.
-struct Subtract {
-    delta: Tensor<1>,
-    start: usize,
-}
-
-impl ModuleMapper for Subtract {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|old| {
-            let (shape, count) = (old.shape(), old.shape().num_elements());
-            let delta = self.delta.clone().narrow(0, self.start, count).reshape(shape);
-            self.start += count;
-            leaf(old.is_require_grad(), old.inner() - delta)
-        })
-    }
 }

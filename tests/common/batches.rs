@@ -1,7 +1,7 @@
 //! Batches for 3 observations and 2 actions, good ones and spoilt ones.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo::{Batch, Sequences, Transitions};
+use mpo::{Batch, MpoConfig, PolicyEvaluation, Sequences, Transitions};
 
 use super::replays::{random_replay, rng};
 use super::tensors::numbers;
@@ -14,6 +14,14 @@ pub fn transitions() -> Transitions {
 pub fn sequences() -> Sequences {
     let replay = random_replay(10, 10, 3, 2);
     replay.sample_sequences(4, 5, 0.9, &mut rng(2), &Device::flex()).unwrap()
+}
+
+/// A good batch of the kind that an agent of these settings learns from.
+pub fn batch(config: &MpoConfig) -> Batch {
+    match config.evaluation {
+        PolicyEvaluation::NStep { .. } => Batch::Transitions(transitions()),
+        PolicyEvaluation::Retrace { .. } => Batch::Sequences(sequences()),
+    }
 }
 
 pub fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -64,8 +72,8 @@ pub const WRONG_SEQUENCES: [Wrong<Sequences>; 15] = [
     ("batch.improved.observations", |b| b.improved.observations = zeros([4, 5, 2])),
 ];
 
-/// A batch with its last number in one tensor replaced, tensor after tensor.
-pub fn spoilt(value: f32) -> Vec<(&'static str, Batch)> {
+/// A batch of that kind with its last number in one tensor replaced, tensor after tensor.
+pub fn spoilt(config: &MpoConfig, value: f32) -> Vec<(&'static str, Batch)> {
     let set_transitions: [Spoil<Transitions>; 6] = [
         ("observations", |b, x| b.observations = with_last(&b.observations, x)),
         ("actions", |b, x| b.actions = with_last(&b.actions, x)),
@@ -91,15 +99,22 @@ pub fn spoilt(value: f32) -> Vec<(&'static str, Batch)> {
             b.next_observations = b.improved.observations.clone();
         }),
     ];
-    let transitions = set_transitions.into_iter().map(|(name, set)| {
-        let mut batch = transitions();
-        set(&mut batch, value);
-        (name, Batch::Transitions(batch))
-    });
-    let sequences = set_sequences.into_iter().map(|(name, set)| {
-        let mut batch = sequences();
-        set(&mut batch, value);
-        (name, Batch::Sequences(batch))
-    });
-    transitions.chain(sequences).collect()
+    match config.evaluation {
+        PolicyEvaluation::NStep { .. } => {
+            let all = set_transitions.into_iter().map(|(name, set)| {
+                let mut batch = transitions();
+                set(&mut batch, value);
+                (name, Batch::Transitions(batch))
+            });
+            all.collect()
+        }
+        PolicyEvaluation::Retrace { .. } => {
+            let all = set_sequences.into_iter().map(|(name, set)| {
+                let mut batch = sequences();
+                set(&mut batch, value);
+                (name, Batch::Sequences(batch))
+            });
+            all.collect()
+        }
+    }
 }
