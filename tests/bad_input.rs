@@ -397,14 +397,19 @@ fn trainers_refuse_evaluations_without_episodes_and_replays_too_small() {
         ..TrainerConfig::default()
     };
     let environment = || Faulty::new(3, 2);
-    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment(), environment()).unwrap();
+    let mut trainer =
+        Trainer::new(settings.clone(), agent(&config, 3, 2, 1), environment(), environment()).unwrap();
     refused(trainer.evaluate(0), "Config", &["episodes is 0", "at least 1"]);
-    // The first update is due after two steps, and finds no four in a row until there are.
-    refused(trainer.run(), "ReplayTooSmall", &["holds 2 steps in a row", "at least 4 needed"]);
-    refused(trainer.run(), "ReplayTooSmall", &["holds 3 steps in a row", "at least 4 needed"]);
+    // The first update is due after two steps, and is made as soon as there are four in a row.
     let summary = trainer.run().unwrap();
     assert_eq!((summary.environment_steps, summary.updates), (20, 19));
     assert_eq!(trainer.evaluate(2).unwrap().mean_return, 10.0);
+    // Where there never are, the run says so at its end.
+    let settings = TrainerConfig { environment_steps: 3, ..settings };
+    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment(), environment()).unwrap();
+    for _ in 0..2 {
+        refused(trainer.run(), "ReplayTooSmall", &["holds 3 steps in a row", "at least 4 needed"]);
+    }
 }
 
 #[test]
@@ -419,7 +424,7 @@ fn files_that_cannot_be_written_are_named() {
     let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
     let mut trainer = Trainer::new(config, agent, Faulty::new(3, 2), Faulty::new(3, 2))
         .unwrap()
-        .observe(LearningCurve::new(&path, "curve"));
+        .observe(LearningCurve::create(&path, "curve").unwrap());
     let error = trainer.run().unwrap_err().to_string();
     assert!(error.contains(name), "{error}");
     std::fs::create_dir(folder.path().join("missing")).unwrap();
@@ -536,15 +541,16 @@ fn replays_and_trainers_survive_numbers_without_measure() {
             let environment = || Faulty::new(3, 2).with_fault(8, vec![value, 0.5, 0.5], value);
             let agent = agent(&preset, 3, 2, 1);
             let mut trainer = Trainer::new(config, agent, environment(), environment()).unwrap();
-            // Once the step was drawn from the replay, updates may be refused; they stay refusals.
-            for _ in 0..100 {
+            // Once the step was drawn from the replay, updates may be refused. They stay due, and stay refusals.
+            for _ in 0..5 {
                 match trainer.run() {
                     Ok(summary) => assert_eq!(summary.environment_steps, 60),
                     Err(error) => assert!(matches!(error, mpo::Error::NonFinite { .. }), "{error}"),
                 }
             }
-            assert_eq!(trainer.replay().len(), 60);
-            assert!(trainer.replay().mean_return().is_some_and(f64::is_finite));
+            assert!(trainer.replay().len() >= 7);
+            assert!(trainer.replay().mean_return().is_none_or(f64::is_finite));
+            trainer.evaluate(1).unwrap();
             trainer.agent().mean_action(&[0.1, 0.2, 0.3]).unwrap();
         }
     }
