@@ -41,7 +41,7 @@ struct Arguments {
     /// How many observations the replay holds.
     #[arg(long, default_value_t = 100_000)]
     replay: usize,
-    /// The folder for checkpoints, which is created and removed [default: one for temporary files].
+    /// The folder for checkpoints, which is created and removed; there must be none yet [default: one for temporary files].
     #[arg(long)]
     folder: Option<PathBuf>,
 }
@@ -85,6 +85,8 @@ impl Environment for Noise {
 fn main() -> Result<(), Box<dyn Error>> {
     let Arguments { env_steps, updates, replay, folder } = Arguments::parse();
     let folder = folder.unwrap_or_else(|| std::env::temp_dir().join(format!("mpo-{}", std::process::id())));
+    // So that nothing is removed but what is written here.
+    std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let warm_up_steps = 1000;
     let config = TrainerConfig {
         environment_steps: env_steps,

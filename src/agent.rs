@@ -163,21 +163,27 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Samples an action of the current policy for one observation, for exploring.
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite, or the policy is not.
+    /// If the observation has the wrong size or is not finite, or the policy is not. The agent then stays as it was.
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
         let policy = self.behaviour.at(observation)?;
         let n = policy.action_size();
-        if let Some(action) = self.explorer.excursion(n) {
-            return Ok(Action { action, log_probability: f32::MAX });
-        }
-        let Noise { z, log_density } = self.explorer.noise(n);
-        let action = policy.sample(tensor(z, [1, 1, n], &self.device));
-        let mut numbers =
-            to_host(ACTION, Tensor::cat(vec![action.reshape([n]), policy.scale.half_log_det()], 0))?;
-        check_finite(ACTION, &numbers)?;
-        // log b(μ + L z) = log density of z - log det L.
-        let half_log_det = numbers.pop().unwrap_or_default();
-        Ok(Action { action: numbers, log_probability: log_density - half_log_det })
+        // Beside the agent, so that an error leaves no trace.
+        let mut explorer = self.explorer.clone();
+        let action = match explorer.excursion(n) {
+            Some(action) => Action { action, log_probability: f32::MAX },
+            None => {
+                let Noise { z, log_density } = explorer.noise(n);
+                let action = policy.sample(tensor(z, [1, 1, n], &self.device));
+                let numbers = Tensor::cat(vec![action.reshape([n]), policy.scale.half_log_det()], 0);
+                let mut numbers = to_host(ACTION, numbers)?;
+                check_finite(ACTION, &numbers)?;
+                // log b(μ + L z) = log density of z - log det L.
+                let half_log_det = numbers.pop().unwrap_or_default();
+                Action { action: numbers, log_probability: log_density - half_log_det }
+            }
+        };
+        self.explorer = explorer;
+        Ok(action)
     }
 
     /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying

@@ -1,5 +1,6 @@
 //! A folder of checkpoints, each whole or not there.
 
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,17 +10,56 @@ use crate::file::{rename, sync_folder};
 /// The checkpoints of one run: a folder for each, named by the environment steps made.
 ///
 /// A name ends with a word while the folder is not, or no longer, a checkpoint: `.part` while it is written, `.old` while
-/// it is removed, and `.damaged` where it could not be loaded.
+/// it is removed, and `.damaged` if it could not be loaded.
 pub(crate) struct Checkpoints {
     folder: PathBuf,
     kept: usize,
+    /// Its lock ends with this value, and with the process however that ends.
+    lock: Option<File>,
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        // Closing it is not enough while a child process, just being started, has it open too.
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
+    }
 }
 
 const PREFIX: &str = "step-";
+const LOCK: &str = "lock";
 
 impl Checkpoints {
     pub(crate) fn new(folder: PathBuf, kept: usize) -> Self {
-        Self { folder, kept }
+        Self { folder, kept, lock: None }
+    }
+
+    /// Makes the folder, if it is not there, and keeps others out of it until this value is dropped.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let file = self.on_files(|| {
+            std::fs::create_dir_all(&self.folder)?;
+            File::options().create(true).truncate(false).write(true).open(self.folder.join(LOCK))
+        })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Format {
+                    path: self.folder.clone(),
+                    found: "a folder that another run is saving into".into(),
+                    accepted: "a folder of its own for each run, or this one once that run has ended",
+                });
+            }
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) => {
+                tracing::warn!(folder = %self.folder.display(), %error, "not locked against other runs");
+            }
+        }
+        self.lock = Some(file);
+        Ok(())
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -72,13 +112,14 @@ impl Checkpoints {
 
     /// Puts a checkpoint that could not be loaded out of the way, for whoever wants to look at it.
     pub(crate) fn set_aside(&self, path: &Path) -> Result<()> {
-        let aside = path.with_extension("damaged");
-        self.on_files(|| {
-            if aside.exists() {
-                std::fs::remove_dir_all(&aside)?;
+        let mut aside = path.with_extension("damaged");
+        for number in 2.. {
+            if !aside.exists() {
+                break;
             }
-            rename(path, &aside)
-        })
+            aside = path.with_extension(format!("damaged-{number}"));
+        }
+        self.on_files(|| rename(path, &aside))
     }
 
     /// Gives back its name to a checkpoint that was moved away for a newer one of the same step, which never came.

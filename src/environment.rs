@@ -1,5 +1,6 @@
 //! What the library asks of a simulation or a robot: [`Environment`].
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward, check_size};
@@ -41,8 +42,9 @@ use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward,
 /// }
 /// ```
 pub trait Environment {
-    /// What the environment itself reports when it fails; [`std::convert::Infallible`] where it cannot.
-    type Error: std::error::Error + Send + Sync + 'static;
+    /// What the environment itself reports when it fails: an error type of its own, [`BoxedError`], `anyhow::Error`, or
+    /// [`std::convert::Infallible`] if it cannot fail.
+    type Error: Into<BoxedError>;
 
     /// How many numbers an observation has.
     fn observation_size(&self) -> usize;
@@ -98,7 +100,7 @@ impl ActionBounds {
     /// Bounds from their lower and upper ends.
     ///
     /// # Errors
-    /// Where there is no component, the lengths differ, or a lower end is not below its upper end, both finite.
+    /// If there is no component, the lengths differ, or a lower end is not below its upper end, both finite.
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
         check("ActionBounds::low", low.len(), |&size| size > 0, "at least one component")?;
         check_size("ActionBounds::high", high.len(), low.len())?;
@@ -113,9 +115,8 @@ impl ActionBounds {
         Ok(Self { low, high })
     }
 
-    /// The bounds [-1, 1] for `size` components (at least one).
+    /// The bounds [-1, 1] for `size` components. Without any no trainer takes them.
     pub fn symmetric(size: usize) -> Self {
-        let size = size.max(1);
         Self { low: vec![-1.0; size], high: vec![1.0; size] }
     }
 
@@ -164,7 +165,9 @@ impl<E: Environment> Checked<E> {
     pub(crate) fn new(environment: E) -> Result<Self> {
         let observation_size = environment.observation_size();
         check("Environment::observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        Ok(Self { bounds: environment.action_bounds(), environment, observation_size })
+        let bounds = environment.action_bounds();
+        check("Environment::action_bounds", bounds.size(), |&size| size > 0, "at least 1 component")?;
+        Ok(Self { bounds, environment, observation_size })
     }
 
     #[cfg(feature = "gif")]
@@ -207,18 +210,17 @@ impl<E: Environment> Checked<E> {
 
 /// The environment's answer, or its error or panic as one of this crate's. A panic may leave an environment in any
 /// state; the next reset is what puts it right.
-fn guarded<T, E>(place: &'static str, call: impl FnOnce() -> Result<T, E>) -> Result<T>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    let source: BoxedError = match catch_unwind(AssertUnwindSafe(call)) {
+fn guarded<T, E: Into<BoxedError>>(place: &'static str, call: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    let source = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => Box::new(error),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            format!("it panicked: {}", text.unwrap_or("without a message")).into()
-        }
+        Ok(Err(error)) => error.into(),
+        Err(panic) => format!("it panicked: {}", panic_message(&*panic)).into(),
     };
     Err(Error::Environment { place, source })
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -11,21 +11,21 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rng(Xoshiro256PlusPlus);
 
-/// What the random numbers of a [`Rng`] stream are for.
+/// What the random numbers of a [`Rng`] stream are for. The seeds of streams depend on these numbers: they stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// The networks' initial weights.
-    Weights,
+    Weights = 0,
     /// The noise of the behaviour policy.
-    Exploration,
+    Exploration = 1,
     /// The actions sampled in the E-step and for the targets of the policy evaluation.
-    ActionSamples,
+    ActionSamples = 2,
     /// Which transitions are drawn from the replay.
-    Replay,
+    Replay = 3,
     /// The seeds of training episodes.
-    Episodes,
+    Episodes = 4,
     /// The seeds of evaluation episodes.
-    Evaluation,
+    Evaluation = 5,
 }
 
 impl Rng {
@@ -60,5 +60,27 @@ impl Rng {
     /// `count` independent numbers of the standard normal distribution.
     pub fn normals(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.0.sample(StandardNormal)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No stream's numbers ever change, so that a run of an earlier version can be made again.
+    #[test]
+    fn streams_stay_as_they_are() {
+        let streams = [
+            (Stream::Weights, [0x5B31_8CA1_297B_C382, 0xC951_37CE_D56C_A785]),
+            (Stream::Exploration, [0xC1C7_6DF5_63C8_6194, 0xEDC9_BB8C_320A_63DD]),
+            (Stream::ActionSamples, [0x67D4_3D56_932C_DFD1, 0x403B_66B3_1EA7_C17E]),
+            (Stream::Replay, [0x2EEA_985D_4490_7BEB, 0x86B6_30FF_048B_361E]),
+            (Stream::Episodes, [0x118E_46CC_E266_3182, 0x7D21_8D03_FF58_5608]),
+            (Stream::Evaluation, [0xF3A4_F6B6_5F17_2B24, 0x4C59_C523_52FE_DF88]),
+        ];
+        for (stream, expected) in streams {
+            let mut rng = Rng::stream(7, stream);
+            assert_eq!([rng.next_seed(), rng.next_seed()], expected, "{stream:?}");
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::environment::{ActionBounds, Environment, Step};
+use crate::environment::{ActionBounds, Environment, Step, panic_message};
+use crate::error::BoxedError;
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///
@@ -32,7 +33,7 @@ use crate::environment::{ActionBounds, Environment, Step};
 pub struct Worker<E: Environment> {
     make: Arc<dyn Fn() -> E + Send + Sync>,
     limit: Duration,
-    thread: Option<Thread<E::Error>>,
+    thread: Option<Thread>,
     observation_size: usize,
     bounds: ActionBounds,
     repeatable: bool,
@@ -41,21 +42,27 @@ pub struct Worker<E: Environment> {
 /// What goes wrong with a [`Worker`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WorkerError<E> {
+pub enum WorkerError {
     /// No answer within the limit.
     #[error("no answer within {0:?}")]
     Late(
         /// The limit.
         Duration,
     ),
-    /// The environment's thread has ended: it panicked, or was given up after an earlier error.
+    /// The environment panicked.
+    #[error("it panicked: {0}")]
+    Panicked(
+        /// What the panic said.
+        String,
+    ),
+    /// The environment's thread was given up after an earlier error; a reset makes a new one.
     #[error("the environment's thread has ended")]
     Ended,
     /// The environment's own error.
     #[error(transparent)]
     Environment(
         /// That error.
-        E,
+        BoxedError,
     ),
 }
 
@@ -65,15 +72,16 @@ enum Request {
     Step(Vec<f32>),
 }
 
-enum Answer<E> {
+enum Answer {
     Description { observation_size: usize, bounds: ActionBounds, repeatable: bool },
-    Reset(Result<Vec<f32>, E>),
-    Step(Result<Step, E>),
+    Reset(Result<Vec<f32>, BoxedError>),
+    Step(Result<Step, BoxedError>),
 }
 
-struct Thread<E> {
+struct Thread {
     requests: Sender<Request>,
-    answers: Receiver<Answer<E>>,
+    answers: Receiver<Answer>,
+    handle: JoinHandle<()>,
 }
 
 impl<E: Environment + 'static> Worker<E> {
@@ -81,15 +89,11 @@ impl<E: Environment + 'static> Worker<E> {
     /// first of which includes the making.
     ///
     /// # Errors
-    /// Where making the environment panics or takes longer than the limit.
-    pub fn new(
-        make: impl Fn() -> E + Send + Sync + 'static,
-        limit: Duration,
-    ) -> Result<Self, WorkerError<E::Error>> {
+    /// If making the environment panics or takes longer than the limit.
+    pub fn new(make: impl Fn() -> E + Send + Sync + 'static, limit: Duration) -> Result<Self, WorkerError> {
         let make: Arc<dyn Fn() -> E + Send + Sync> = Arc::new(make);
-        let thread = spawn(make.clone());
-        match ask(&thread, Request::Describe, limit)? {
-            Answer::Description { observation_size, bounds, repeatable } => {
+        match spawn(make.clone()).ask(Request::Describe, limit)? {
+            (Answer::Description { observation_size, bounds, repeatable }, thread) => {
                 Ok(Self { make, limit, thread: Some(thread), observation_size, bounds, repeatable })
             }
             _ => Err(WorkerError::Ended),
@@ -97,18 +101,18 @@ impl<E: Environment + 'static> Worker<E> {
     }
 
     /// The answer to a request; without one the thread is given up.
-    fn ask(&mut self, request: Request) -> Result<Answer<E::Error>, WorkerError<E::Error>> {
+    fn ask(&mut self, request: Request) -> Result<Answer, WorkerError> {
         let thread = self.thread.take().ok_or(WorkerError::Ended)?;
-        let answer = ask(&thread, request, self.limit)?;
+        let (answer, thread) = thread.ask(request, self.limit)?;
         self.thread = Some(thread);
         Ok(answer)
     }
 }
 
-fn spawn<E: Environment + 'static>(make: Arc<dyn Fn() -> E + Send + Sync>) -> Thread<E::Error> {
+fn spawn<E: Environment + 'static>(make: Arc<dyn Fn() -> E + Send + Sync>) -> Thread {
     let (requests, asked) = channel();
     let (reply, answers) = channel();
-    thread::spawn(move || {
+    let handle = thread::spawn(move || {
         let mut environment = make();
         for request in asked {
             let answer = match request {
@@ -117,27 +121,35 @@ fn spawn<E: Environment + 'static>(make: Arc<dyn Fn() -> E + Send + Sync>) -> Th
                     bounds: environment.action_bounds(),
                     repeatable: environment.repeatable(),
                 },
-                Request::Reset(seed) => Answer::Reset(environment.reset(seed)),
-                Request::Step(action) => Answer::Step(environment.step(&action)),
+                Request::Reset(seed) => Answer::Reset(environment.reset(seed).map_err(Into::into)),
+                Request::Step(action) => Answer::Step(environment.step(&action).map_err(Into::into)),
             };
             if reply.send(answer).is_err() {
                 break;
             }
         }
     });
-    Thread { requests, answers }
+    Thread { requests, answers, handle }
 }
 
-fn ask<E>(thread: &Thread<E>, request: Request, limit: Duration) -> Result<Answer<E>, WorkerError<E>> {
-    thread.requests.send(request).map_err(|_| WorkerError::Ended)?;
-    thread.answers.recv_timeout(limit).map_err(|error| match error {
-        RecvTimeoutError::Timeout => WorkerError::Late(limit),
-        RecvTimeoutError::Disconnected => WorkerError::Ended,
-    })
+impl Thread {
+    /// Its answer, and the thread, which goes on.
+    fn ask(self, request: Request, limit: Duration) -> Result<(Answer, Self), WorkerError> {
+        // One that has ended takes no request and gives no answer.
+        let _ = self.requests.send(request);
+        match self.answers.recv_timeout(limit) {
+            Ok(answer) => Ok((answer, self)),
+            Err(RecvTimeoutError::Timeout) => Err(WorkerError::Late(limit)),
+            Err(RecvTimeoutError::Disconnected) => Err(match self.handle.join() {
+                Ok(()) => WorkerError::Ended,
+                Err(panic) => WorkerError::Panicked(panic_message(&*panic).to_owned()),
+            }),
+        }
+    }
 }
 
 impl<E: Environment + 'static> Environment for Worker<E> {
-    type Error = WorkerError<E::Error>;
+    type Error = WorkerError;
 
     fn observation_size(&self) -> usize {
         self.observation_size

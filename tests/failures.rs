@@ -3,6 +3,7 @@
 mod common {
     pub mod agents;
     pub mod environments;
+    pub mod networks;
     pub mod presets;
     pub mod tensors;
     pub mod trainers;
@@ -11,17 +12,19 @@ mod common {
 use std::cell::Cell;
 use std::panic;
 use std::rc::Rc;
+use std::time::Duration;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use common::agents::agent;
 use common::environments::{Recorder, STEPS};
+use common::networks::{LinearActor, Parabola};
 use common::presets::small;
 use common::tensors::numbers;
 use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::{
-    ActionBounds, Batch, Environment, Error, Event, Exploration, MpoAgent, MpoConfig, PolicyEvaluation, Rng,
-    Step, Stream, Trainer, TrainerConfig,
+    ActionBounds, Batch, Environment, Error, Event, Excursions, Exploration, MpoAgent, MpoConfig,
+    NoiseColour, PolicyEvaluation, Rng, Step, Stream, Trainer, TrainerConfig, Worker,
 };
 
 /// How an environment fails.
@@ -192,6 +195,171 @@ fn evaluations_play_another_episode_for_one_that_failed() {
     });
 }
 
+/// An environment that fails at some step of some episodes, counted from 0. Its error is whatever its author has.
+struct Breaking {
+    at: u32,
+    length: u32,
+    fails: fn(u32) -> bool,
+    episode: u32,
+    step: u32,
+    failures: Rc<Cell<u32>>,
+}
+
+impl Breaking {
+    fn new(at: u32, length: u32, fails: fn(u32) -> bool) -> Self {
+        Self { at, length, fails, episode: 0, step: 0, failures: Rc::default() }
+    }
+}
+
+impl Environment for Breaking {
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        ActionBounds::symmetric(2)
+    }
+
+    fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {
+        (self.episode, self.step) = (self.episode + 1, 0);
+        Ok(vec![0.0, 0.0])
+    }
+
+    fn step(&mut self, _: &[f32]) -> Result<Step, Self::Error> {
+        self.step += 1;
+        if self.step == self.at && (self.fails)(self.episode - 1) {
+            self.failures.set(self.failures.get() + 1);
+            return Err(format!("the belt slipped at step {}", self.step).into());
+        }
+        let observation = vec![self.step as f32, 0.0];
+        Ok(Step { observation, reward: 1.0, terminated: false, truncated: self.step == self.length })
+    }
+}
+
+/// Neither environment's whole episodes make up for the other's failures.
+#[test]
+fn an_environment_that_always_fails_ends_the_run_though_the_other_works() {
+    for (at, length, evaluation_period, tolerated) in
+        [(101, 200, 400, 5), (3, 20, 5, 3), (1, 20, 7, 4), (20, 20, 20, 2), (7, 20, 3, 0)]
+    {
+        let config = TrainerConfig {
+            evaluation_period,
+            evaluation_episodes: 1,
+            tolerated_failed_episodes: tolerated,
+            ..short(5000)
+        };
+        let run = |training: fn(u32) -> bool, evaluation: fn(u32) -> bool| {
+            let environments = [training, evaluation].map(|fails| Breaking::new(at, length, fails));
+            let failures = environments.each_ref().map(|environment| environment.failures.clone());
+            let [training, evaluation] = environments;
+            let mut trainer = Trainer::new(config.clone(), quick_agent(), training, evaluation).unwrap();
+            (trainer.run(), trainer.replay().len(), failures.map(|count| count.get()))
+        };
+        let case = format!("at {at}, every {evaluation_period} steps, {tolerated} tolerated");
+        let (result, steps, failures) = run(|_| true, |_| false);
+        let error = result.expect_err(&case).to_string();
+        assert_eq!(error, format!("the environment failed in step: the belt slipped at step {at}"), "{case}");
+        assert_eq!((steps as u32, failures), ((at - 1) * (tolerated + 1), [tolerated + 1, 0]), "{case}");
+        let (result, steps, failures) = run(|_| false, |_| true);
+        result.expect_err(&case);
+        assert_eq!((steps as u64, failures), (evaluation_period, [0, tolerated + 1]), "{case}");
+    }
+}
+
+/// Nor do the failures of one add to those of the other.
+#[test]
+fn failures_of_training_and_evaluation_are_counted_apart() {
+    let config = TrainerConfig {
+        evaluation_period: 4,
+        evaluation_episodes: 1,
+        tolerated_failed_episodes: 3,
+        ..short(60)
+    };
+    // The evaluation after four steps fails three times, between the second and the third failure of training.
+    let training = Breaking::new(3, 20, |episode| episode < 3);
+    let evaluation = Breaking::new(5, 20, |episode| episode < 3);
+    let summary = Trainer::new(config, quick_agent(), training, evaluation).unwrap().run().unwrap();
+    assert_eq!((summary.environment_steps, summary.failed_episodes), (60, 6));
+}
+
+/// A worker hands on whatever error its environment's author has.
+#[test]
+fn workers_carry_on_any_error() {
+    let make = || Shaking(0);
+    let mut worker = Worker::new(make, Duration::from_secs(60)).unwrap();
+    worker.reset(1).unwrap();
+    assert_eq!(worker.step(&[0.0]).unwrap_err().to_string(), "it shakes");
+}
+
+/// An environment whose errors are boxed.
+struct Shaking(u8);
+
+impl Environment for Shaking {
+    type Error = mpo::BoxedError;
+
+    fn observation_size(&self) -> usize {
+        1
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        ActionBounds::symmetric(usize::from(self.0))
+    }
+
+    fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {
+        Ok(vec![0.0])
+    }
+
+    fn step(&mut self, _: &[f32]) -> Result<Step, Self::Error> {
+        Err("it shakes".into())
+    }
+}
+
+#[test]
+fn environments_without_actions_are_refused_by_name() {
+    assert_eq!(ActionBounds::symmetric(0).size(), 0);
+    let agent = agent(&small(MpoConfig::default()), 1, 1, 1);
+    let error = Trainer::new(short(10), agent, Shaking(0), Shaking(1)).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "Environment::action_bounds is 0, accepted: at least 1 component");
+}
+
+/// After an error an agent acts as if it had not been asked.
+#[test]
+fn a_refused_action_leaves_no_trace() {
+    let fine = [1.0];
+    // μ = 1e10 s is beyond all numbers.
+    let far = [1e35];
+    let excursions = Some(Excursions { uninformed: 0.5, informed: 0.5, phase: 3, hold: 2.0 });
+    let mut refused = 0;
+    for (noise, excursions) in [NoiseColour::White, NoiseColour::Pink]
+        .into_iter()
+        .flat_map(|noise| [(noise, None), (noise, excursions)])
+    {
+        let config = MpoConfig { exploration: Exploration { noise, excursions }, ..MpoConfig::paper() };
+        let actor = LinearActor::new([[1e10, 1.0]], 0.3);
+        let critic = Parabola::new([[1.0, 1.0]], 1.0);
+        let mut agent = MpoAgent::with_networks(config, actor, critic, 1).unwrap();
+        let mut spared = agent.clone();
+        for step in 0..60 {
+            for _ in 0..step % 3 {
+                let mut asked = agent.clone();
+                // In an excursion the policy is not asked.
+                if let Err(error) = asked.act(&far) {
+                    assert!(
+                        matches!(error, Error::NonFinite { place: "the policy's action", .. }),
+                        "{error}"
+                    );
+                    (agent, refused) = (asked, refused + 1);
+                }
+            }
+            let case = format!("{noise:?}, {excursions:?}, step {step}");
+            assert_eq!(agent.act(&fine).unwrap(), spared.act(&fine).unwrap(), "{case}");
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
+
 /// Every parameter of policy and critic, as bits.
 fn parameters(agent: &MpoAgent) -> Vec<u32> {
     struct Read(Vec<u32>);
@@ -295,4 +463,37 @@ fn trainers_pass_over_refused_updates_up_to_their_limit() {
     let (result, strict, _) = run(0);
     assert!(matches!(result, Err(Error::NonFinite { place: "the critic's loss", .. })), "{result:?}");
     assert!(parameters(strict.agent()).iter().all(|&bits| f32::from_bits(bits).is_finite()));
+}
+
+/// The updates due come before the next step, also where they were refused before: every step is reported once, after them.
+#[test]
+fn a_run_that_failed_makes_the_updates_due_before_another_step() {
+    let reward = |action| if action > 10.99 { 1e30 } else { 11.0 - action };
+    let environment = Recorder { reward, ..Recorder::default() };
+    let log = environment.log.clone();
+    let mut config = small(MpoConfig::default());
+    config.batch_size = 4;
+    config.actor.initial_standard_deviation = 0.5;
+    config.exploration = Exploration::default();
+    let settings = TrainerConfig { updates_per_step: 1.0, ..short(120) };
+    let heard = Heard::default();
+    let mut trainer = Trainer::new(settings, agent(&config, 2, 2, 1), environment, Recorder::default())
+        .unwrap()
+        .observe(listen(&heard));
+    let mut errors = 0;
+    loop {
+        let before = (trainer.agent().updates(), Recorder::steps(&log).len());
+        match trainer.run() {
+            Ok(summary) => break assert_eq!((summary.environment_steps, summary.updates), (120, 90)),
+            Err(error) => assert!(matches!(error, Error::NonFinite { .. }), "{error}"),
+        }
+        let after = (trainer.agent().updates(), Recorder::steps(&log).len());
+        assert!(after.0 > before.0 || after.1 == before.1 || errors == 0, "{before:?} to {after:?}");
+        errors += 1;
+        assert!(errors < 1000);
+    }
+    assert!(errors > 3, "{errors}");
+    let steps = heard.take().into_iter().filter(|(event, _)| *event == Event::Step);
+    let steps: Vec<_> = steps.map(|(_, counts)| (counts[0], counts[1])).collect();
+    assert_eq!(steps, (1..=120).map(|step: u64| (step, step.saturating_sub(30))).collect::<Vec<_>>());
 }

@@ -185,7 +185,7 @@ fn observers_hear_of_everything_in_order() {
             .filter(|&(name, period)| step.is_multiple_of(period) && (name != "metrics" || step > 20));
         expected.extend(due.map(|(name, _)| (name, step)));
     }
-    expected.extend([("evaluation", 50), ("finished", 50)]);
+    expected.extend([("metrics", 50), ("evaluation", 50), ("finished", 50)]);
     let name = |event: &Event| match event {
         Event::Step => "step",
         Event::Episode { .. } => "episode",
@@ -261,10 +261,10 @@ fn tables(folder: &Path, seed: u64) -> [String; 2] {
 
 #[test]
 fn tables_are_the_same_for_the_same_seed() {
-    let folder = tempfile::tempdir().unwrap();
-    let [evaluations, metrics] = tables(folder.path(), 1);
-    assert_eq!([evaluations.clone(), metrics.clone()], tables(folder.path(), 1));
-    let other = tables(folder.path(), 2);
+    let tables = |seed| tables(tempfile::tempdir().unwrap().path(), seed);
+    let [evaluations, metrics] = tables(1);
+    assert_eq!([evaluations.clone(), metrics.clone()], tables(1));
+    let other = tables(2);
     assert!(evaluations != other[0] && metrics != other[1]);
 
     let columns = |row: &str| row.split(',').map(str::to_owned).collect::<Vec<_>>();
@@ -294,7 +294,7 @@ fn curve(reward: fn(f32) -> f32, environment_steps: u64) -> String {
     let config = TrainerConfig { evaluation_period: 10, ..short(environment_steps) };
     let mut trainer = Trainer::new(config, quick_agent(), environment.clone(), environment)
         .unwrap()
-        .observe(LearningCurve::new(&path, "Rail & \"cart\" <5 kg>"));
+        .observe(LearningCurve::create(&path, "Rail & \"cart\" <5 kg>").unwrap());
     trainer.run().unwrap();
     std::fs::read_to_string(path).unwrap()
 }

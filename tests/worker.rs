@@ -105,7 +105,7 @@ fn late_answers_and_panics_are_errors_and_a_reset_begins_anew() {
         let error = worker.step(&[0.0]).unwrap_err();
         assert!(begun.elapsed() < 100 * LIMIT);
         assert_eq!(matches!(error, WorkerError::Late(LIMIT)), late, "{error}");
-        assert_eq!(matches!(error, WorkerError::Ended), !late, "{error}");
+        assert_eq!(error.to_string() == "it panicked: a bolt is loose", !late, "{error}");
         assert!(matches!(worker.step(&[0.0]), Err(WorkerError::Ended)), "the thread was given up");
         worker.reset(1).unwrap();
         assert_eq!(worker.step(&[0.0]).unwrap().observation, [1.0]);
@@ -154,7 +154,9 @@ fn training_goes_on_past_episodes_that_hang() {
 fn an_environment_that_cannot_be_made_is_an_error() {
     // A thread that panics may take a while to say so.
     let make = || -> Cartpole { panic!("no such robot") };
-    assert!(matches!(Worker::new(make, 600 * LIMIT), Err(WorkerError::Ended)));
+    let error = Worker::new(make, 600 * LIMIT).map(|_| ()).unwrap_err();
+    assert!(matches!(error, WorkerError::Panicked(_)), "{error}");
+    assert!(error.to_string().contains("no such robot"), "{error}");
     let make = || {
         std::thread::sleep(20 * LIMIT);
         Cartpole::balance()

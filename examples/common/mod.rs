@@ -1,6 +1,7 @@
 //! What the training examples share: their arguments, a run, what it writes.
 
 mod backend;
+mod folder;
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -36,12 +37,15 @@ pub struct Arguments {
     /// What computes.
     #[command(flatten)]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, in place of those of an
-    /// earlier run [default: a folder in runs/, named by the task].
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, which must hold none of
+    /// an earlier run [default: a folder in runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Removes an earlier run's files and checkpoints from the folder first, and nothing else.
+    #[arg(long)]
+    pub overwrite: bool,
     /// Goes on with the run whose folder this is, from its newest checkpoint.
-    #[arg(long, conflicts_with = "out")]
+    #[arg(long, conflicts_with_all = ["out", "overwrite"])]
     pub resume: Option<PathBuf>,
     /// The environment steps between two checkpoints.
     #[arg(long, default_value_t = TrainerConfig::default().checkpoint_period)]
@@ -97,23 +101,22 @@ pub fn train<E: Environment + Clone>(
         seed: arguments.seed,
         ..TrainerConfig::default()
     };
-    let checkpoints = folder.join("checkpoints");
     let trainer = Trainer::new(settings, agent, environment.clone(), environment)?;
     match arguments.resume {
         Some(_) if !folder.is_dir() => {
             return Err(format!("--resume: there is no folder {}", folder.display()).into());
         }
-        None if checkpoints.exists() => std::fs::remove_dir_all(&checkpoints)
-            .map_err(|error| format!("{}: {error}", checkpoints.display()))?,
-        _ => std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?,
+        Some(_) => {}
+        None => folder::prepare(&folder, arguments.overwrite)?,
     }
-    let mut trainer = trainer.save_into(checkpoints);
+    let mut trainer = trainer.save_into(folder.join("checkpoints"));
     let resumed = resume(&mut trainer, arguments)?;
     let mut trainer = trainer
         .observe(ProgressBar::new())
         .observe(EvaluationTable::resume(folder.join("evaluations.csv"), &resumed)?)
         .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed)?)
-        .observe(LearningCurve::new(folder.join("learning_curve.svg"), task.title))
+        .observe(LearningCurve::resume(folder.join("learning_curve.svg"), task.title))
+        .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
     trainer.agent().policy().save(folder.join("policy.mpo"))?;
@@ -135,6 +138,14 @@ fn resume<E: Environment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mp
         None => eprintln!("there is no checkpoint yet: the run starts afresh"),
     }
     Ok(resumed)
+}
+
+/// Says that a checkpoint could not be written, while there is time to make room.
+fn warn_of_failed_saves(event: &Event, _: &Progress<'_>) -> ControlFlow<()> {
+    if let Event::SaveFailed { cause } = event {
+        eprintln!("no checkpoint, another try follows: {cause}");
+    }
+    ControlFlow::Continue(())
 }
 
 /// Ends the run after the first Ctrl-C, and the process at the second.

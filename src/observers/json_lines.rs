@@ -1,21 +1,18 @@
 //! Every event as a line of JSON, for other programs to follow.
 
-use std::fs::File;
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::lines::Lines;
 use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
+use crate::trainer::Resumed;
 
 /// Writes an object a line for every [event](Event) but single steps: `event` and what belongs to it, with
 /// `environment_steps`, `updates`, `iterations` and `seconds`.
-pub struct JsonLines {
-    path: PathBuf,
-    file: File,
-}
+pub struct JsonLines(Lines);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -27,17 +24,40 @@ struct Line<'a> {
     event: &'a Event,
 }
 
+/// What has to be known of a line that was written.
+#[derive(Deserialize)]
+struct Written {
+    event: String,
+    environment_steps: u64,
+}
+
 impl JsonLines {
-    /// Starts a new file, in the place of one that is there.
+    /// Starts a new file.
     ///
     /// # Errors
-    /// Where the file cannot be created.
+    /// If there is a file already, or it cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        match File::create(&path) {
-            Ok(file) => Ok(Self { path, file }),
-            Err(source) => Err(Error::File { path, source }),
-        }
+        Lines::create(path.as_ref()).map(Self)
+    }
+
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    ///
+    /// # Errors
+    /// If the file cannot be read or written.
+    pub fn resume(path: impl AsRef<Path>, resumed: &Resumed) -> Result<Self> {
+        let steps = resumed.environment_steps;
+        Lines::resume(path.as_ref(), |lines| {
+            let written = |line: &[u8]| serde_json::from_slice::<Written>(line).ok();
+            let saved = |line: Written| line.event == "saved" && line.environment_steps == steps;
+            match lines.iter().rposition(|line| written(line).is_some_and(saved)) {
+                Some(checkpoint) => lines.truncate(checkpoint + 1),
+                // The process ended before it could write of its checkpoint.
+                None => lines.retain(|line| {
+                    steps > 0 && written(line).is_some_and(|line| line.environment_steps <= steps)
+                }),
+            }
+        })
+        .map(Self)
     }
 }
 
@@ -51,9 +71,10 @@ impl Observer for JsonLines {
                 seconds: progress.seconds,
                 event,
             };
-            let text = serde_json::to_string(&line).map_err(std::io::Error::from);
-            text.and_then(|text| writeln!(self.file, "{text}"))
-                .map_err(|source| Error::File { path: self.path.clone(), source })?;
+            let mut text = serde_json::to_vec(&line)
+                .map_err(|error| Error::Observer { name: "JsonLines", source: error.into() })?;
+            text.push(b'\n');
+            self.0.append(&text)?;
         }
         Ok(ControlFlow::Continue(()))
     }

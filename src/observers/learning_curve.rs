@@ -1,12 +1,15 @@
 //! The learning curve as a picture.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
 
+use super::lines::occupied;
 use super::{Evaluation, Event, Observer, Progress};
 use crate::error::{BoxedError, Error, Result};
+use crate::file::replace;
 
 /// Draws the mean return over environment steps, with the range from lowest to highest, as an SVG file that grows with
 /// every evaluation.
@@ -17,7 +20,18 @@ pub struct LearningCurve {
 
 impl LearningCurve {
     /// A curve with this title; the file is written at the first evaluation.
-    pub fn new(path: impl AsRef<Path>, title: impl Into<String>) -> Self {
+    ///
+    /// # Errors
+    /// If there is a file already.
+    pub fn create(path: impl AsRef<Path>, title: impl Into<String>) -> Result<Self> {
+        match path.as_ref().exists() {
+            true => Err(occupied(path.as_ref())),
+            false => Ok(Self::resume(path, title)),
+        }
+    }
+
+    /// The curve of a run that was resumed: the next evaluation puts the whole run's in the place of the file.
+    pub fn resume(path: impl AsRef<Path>, title: impl Into<String>) -> Self {
         Self { path: path.as_ref().to_path_buf(), title: title.into() }
     }
 
@@ -78,8 +92,10 @@ impl Observer for LearningCurve {
             let picture = self
                 .draw(progress.evaluations)
                 .map_err(|source| Error::Observer { name: "LearningCurve", source })?;
-            std::fs::write(&self.path, picture)
-                .map_err(|source| Error::File { path: self.path.clone(), source })?;
+            replace(&self.path, |mut file| {
+                let written = file.write_all(picture.as_bytes());
+                written.map_err(|source| Error::File { path: self.path.clone(), source })
+            })?;
         }
         Ok(ControlFlow::Continue(()))
     }

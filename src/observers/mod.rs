@@ -1,6 +1,7 @@
 //! Whoever wants to know how the training goes: [`Observer`], and the observers the library brings.
 
 mod json_lines;
+mod lines;
 mod tables;
 
 #[cfg(feature = "plot")]
@@ -47,7 +48,8 @@ impl Evaluation {
     }
 }
 
-/// How far the run is, handed to observers with each event.
+/// How far the run was when an event happened, handed to observers with it. Counts and seconds are those of the event, also
+/// if it is heard late, as after an error; replay and evaluations are as they are now.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Progress<'a> {
@@ -59,7 +61,7 @@ pub struct Progress<'a> {
     pub updates: u64,
     /// Updates refused so far, because of a number that was not finite.
     pub refused_updates: u64,
-    /// Episodes so far that the environment failed in, of training and evaluation.
+    /// Episodes so far that the environment failed in, those of training and of evaluation together.
     pub failed_episodes: u64,
     /// Iterations i of the paper's Algorithm 1: how often the targets were copied.
     pub iterations: u64,
@@ -72,7 +74,7 @@ pub struct Progress<'a> {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
@@ -92,15 +94,21 @@ pub enum Event {
         /// What was not finite.
         cause: &'static str,
     },
-    /// A period of updates went by.
+    /// A period of updates went by, or the rest of one at the end of the run.
     Metrics(
-        /// The means over the period.
+        /// The means over the updates since the last of these events.
         Metrics,
     ),
     /// The policy was evaluated.
     Evaluation(Evaluation),
     /// A checkpoint of the run was saved.
     Saved,
+    /// A checkpoint could not be written (see
+    /// [`TrainerConfig::tolerated_failed_saves`](crate::TrainerConfig::tolerated_failed_saves)).
+    SaveFailed {
+        /// The error.
+        cause: String,
+    },
     /// The run ended.
     Finished {
         /// Why.
@@ -120,7 +128,7 @@ pub enum StopReason {
     Observer,
 }
 
-/// Hears of every event of a run, and may stop it.
+/// Hears of every event of a run, each once and in order, and may stop it.
 ///
 /// Closures `FnMut(&Event, &Progress) -> ControlFlow<()>` are observers:
 ///
@@ -138,7 +146,8 @@ pub trait Observer {
     /// Takes note of an event; [`ControlFlow::Break`] stops the run after this step.
     ///
     /// # Errors
-    /// Where the observer cannot do its work; the run then ends with this error.
+    /// If the observer cannot do its work; the run then ends with this error. It has not heard of the event then: the next
+    /// [`run`](crate::Trainer::run) begins by telling it again.
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>>;
 }
 

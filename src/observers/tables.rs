@@ -1,67 +1,51 @@
 //! CSV files of evaluations and metrics, written as the run goes.
 
-use std::fs::File;
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::{Writer, WriterBuilder};
+use csv::WriterBuilder;
 use serde::Serialize;
 
+use super::lines::Lines;
 use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
-use crate::file::rename;
 use crate::trainer::Resumed;
 
-/// A CSV file that is on the disk after every row.
+/// A CSV file whose first column is the environment steps.
 struct Table {
-    path: PathBuf,
-    writer: Writer<File>,
+    name: &'static str,
+    lines: Lines,
 }
 
 impl Table {
-    /// Goes on with the file as it was when this many environment steps had been made; without any, starts a new one.
-    fn resume(path: &Path, environment_steps: u64) -> Result<Self> {
-        let open = || {
-            let earlier =
-                if environment_steps > 0 { kept_rows(path, environment_steps)? } else { Vec::new() };
-            let beside = path.with_extension("csv.part");
-            let mut file = File::create(&beside)?;
-            file.write_all(&earlier)?;
-            file.sync_all()?;
-            rename(&beside, path)?;
-            Ok(WriterBuilder::new().has_headers(earlier.is_empty()).from_writer(file))
-        };
-        match open() {
-            Ok(writer) => Ok(Self { path: path.to_owned(), writer }),
-            Err(source) => Err(Error::File { path: path.to_owned(), source }),
-        }
+    fn create(name: &'static str, path: &Path) -> Result<Self> {
+        Ok(Self { name, lines: Lines::create(path)? })
+    }
+
+    /// Goes on with the rows up to this step; without any, with an empty file.
+    fn resume(name: &'static str, path: &Path, last: Option<u64>) -> Result<Self> {
+        let steps =
+            |row: &[u8]| str::from_utf8(row.split(|&byte| byte == b',').next()?).ok()?.parse::<u64>().ok();
+        let lines = Lines::resume(path, |rows| match last {
+            None => rows.clear(),
+            Some(last) => {
+                let mut header = true;
+                rows.retain(|row| {
+                    std::mem::take(&mut header) || steps(row).is_some_and(|steps| steps <= last)
+                });
+            }
+        })?;
+        Ok(Self { name, lines })
     }
 
     fn write(&mut self, row: impl Serialize) -> Result<ControlFlow<()>> {
-        self.writer
-            .serialize(row)
-            .map_err(std::io::Error::from)
-            .and_then(|()| self.writer.flush())
-            .and_then(|()| self.writer.get_ref().sync_data())
-            .map_err(|source| Error::File { path: self.path.clone(), source })?;
+        let failed = |error: csv::Error| Error::Observer { name: self.name, source: error.into() };
+        let mut writer = WriterBuilder::new().has_headers(self.lines.is_empty()).from_writer(Vec::new());
+        writer.serialize(row).map_err(failed)?;
+        let text = writer.into_inner().map_err(|error| failed(error.into_error().into()))?;
+        self.lines.append(&text)?;
         Ok(ControlFlow::Continue(()))
     }
-}
-
-/// The header and the whole rows whose first column is at most this; none where there is no such file.
-fn kept_rows(path: &Path, environment_steps: u64) -> std::io::Result<Vec<u8>> {
-    let text = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        text => text?,
-    };
-    let steps =
-        |row: &[u8]| str::from_utf8(row.split(|&byte| byte == b',').next()?).ok()?.parse::<u64>().ok();
-    let rows = text.split_inclusive(|&byte| byte == b'\n').enumerate();
-    let kept = rows.filter(|(index, row)| {
-        row.ends_with(b"\n") && (*index == 0 || steps(row).is_some_and(|steps| steps <= environment_steps))
-    });
-    Ok(kept.flat_map(|(_, row)| row).copied().collect())
 }
 
 /// Writes `env_steps,updates,mean_return,min_return,max_return,seconds`, a row an evaluation: returns are sums of
@@ -69,20 +53,20 @@ fn kept_rows(path: &Path, environment_steps: u64) -> std::io::Result<Vec<u8>> {
 pub struct EvaluationTable(Table);
 
 impl EvaluationTable {
-    /// Starts a new file, in the place of one that is there.
+    /// Starts a new file.
     ///
     /// # Errors
-    /// Where the file cannot be created.
+    /// If there is a file already, or it cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Self::resume(path, &Resumed::default())
+        Table::create("EvaluationTable", path.as_ref()).map(Self)
     }
 
     /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
     ///
     /// # Errors
-    /// Where the file cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn resume(path: impl AsRef<Path>, resumed: &Resumed) -> Result<Self> {
-        Table::resume(path.as_ref(), resumed.evaluated_steps).map(Self)
+        Table::resume("EvaluationTable", path.as_ref(), resumed.evaluated_steps).map(Self)
     }
 }
 
@@ -117,20 +101,20 @@ impl Observer for EvaluationTable {
 pub struct MetricsTable(Table);
 
 impl MetricsTable {
-    /// Starts a new file, in the place of one that is there.
+    /// Starts a new file.
     ///
     /// # Errors
-    /// Where the file cannot be created.
+    /// If there is a file already, or it cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
-        Self::resume(path, &Resumed::default())
+        Table::create("MetricsTable", path.as_ref()).map(Self)
     }
 
     /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
     ///
     /// # Errors
-    /// Where the file cannot be read or written.
+    /// If the file cannot be read or written.
     pub fn resume(path: impl AsRef<Path>, resumed: &Resumed) -> Result<Self> {
-        Table::resume(path.as_ref(), resumed.environment_steps).map(Self)
+        Table::resume("MetricsTable", path.as_ref(), resumed.reported_steps).map(Self)
     }
 }
 

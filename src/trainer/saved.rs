@@ -39,12 +39,18 @@ struct Run {
     observations: usize,
     seconds: f64,
     episode: Option<Interrupted>,
+    /// Of an episode that has ended and was not reported.
+    episode_return: Option<f64>,
+    /// Whether the latest step was reported, after its updates.
+    reported: bool,
     episode_seeds: Rng,
     replay_samples: Rng,
     evaluation_seeds: Rng,
     failed_episodes: Failures,
+    failed_evaluation_episodes: Failures,
     refused_updates: Failures,
     metrics: ([u64; 11], u32),
+    metrics_reported: Option<u64>,
     evaluations: Vec<(u64, Evaluation)>,
 }
 
@@ -64,21 +70,36 @@ pub struct Resumed {
     pub checkpoint: Option<PathBuf>,
     /// The environment steps that had been made.
     pub environment_steps: u64,
-    /// The step of the latest evaluation that had been made; 0 without one.
-    pub evaluated_steps: u64,
+    /// The step of the latest evaluation that had been made.
+    pub evaluated_steps: Option<u64>,
+    /// The step of the latest report of metrics that had been made.
+    pub reported_steps: Option<u64>,
     /// What was wrong with newer checkpoints, which were set aside.
     pub damaged: Vec<Error>,
 }
 
 impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// Saves a checkpoint now, and returns its folder. Where [`run`](Trainer::run) has ended and evaluated, that is part of what
-    /// is saved: a run that goes on from there evaluates with the seeds after those, and learns the same.
+    /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last evaluation and report of
+    /// metrics are part of what is saved: a run that goes on from there evaluates with the seeds after those, and learns
+    /// the same.
+    ///
+    /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that is for the
+    /// next `run` to say, and no part of the checkpoint.
     ///
     /// # Errors
-    /// Where no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run, or a file
-    /// cannot be written. The run and older checkpoints are as they were.
+    /// If no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run or is another
+    /// trainer's, or a file cannot be written. The run and older checkpoints are as they were.
     pub fn save(&mut self) -> Result<PathBuf> {
-        self.check_folder()?;
+        // Those that fail have not heard of it, and `run` tells them again.
+        let _ = self.tell();
+        let path = self.write()?;
+        let _ = self.tell();
+        Ok(path)
+    }
+
+    /// Writes a checkpoint, for the observers to be told of.
+    fn write(&mut self) -> Result<PathBuf> {
+        self.claim_folder()?;
         let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
         let started = Instant::now();
         let path = checkpoints.save(self.steps, |folder| {
@@ -94,12 +115,16 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                     steps,
                     sum,
                 }),
+                episode_return: self.episode_return,
+                reported: self.reported,
                 episode_seeds: self.episode_seeds.clone(),
                 replay_samples: self.replay_samples.clone(),
                 evaluation_seeds: self.evaluation_seeds.clone(),
                 failed_episodes: self.failed_episodes,
+                failed_evaluation_episodes: self.failed_evaluation_episodes,
                 refused_updates: self.refused_updates,
                 metrics: self.metrics.bits(),
+                metrics_reported: self.metrics_reported,
                 evaluations: self.evaluations.clone(),
             };
             file::write(&folder.join(RUN), &FILE, &run, |_| Ok(()))?;
@@ -107,18 +132,42 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             self.replay.save(folder.join(REPLAY))
         })?;
         tracing::info!(path = %path.display(), seconds = started.elapsed().as_secs_f64(), "saved");
-        self.saved = Some(self.steps);
+        (self.saved, self.save_tried) = (Some(self.steps), self.steps);
+        self.push(Event::Saved);
         Ok(path)
     }
 
-    /// Saves a checkpoint where one is due, there is a folder for it, and the latest is older; whether an observer who is
-    /// told wants to stop.
-    pub(super) fn save_if(&mut self, due: bool) -> Result<bool> {
-        if !due || self.checkpoints.is_none() || self.steps <= self.saved.unwrap_or(0) {
-            return Ok(false);
+    /// Saves a checkpoint if one is due, and tells the observers. One that cannot be written is due again with the next
+    /// period, unless that is too often in a row.
+    pub(super) fn save_if_due(&mut self) -> Result<()> {
+        let period = self.config.checkpoint_period;
+        let due = self.events.stop || self.steps / period > self.save_tried / period;
+        if !due || self.is_saved() {
+            return Ok(());
         }
-        self.save()?;
-        self.notify(&[Event::Saved])
+        match self.write() {
+            Ok(_) => self.failed_saves.in_a_row = 0,
+            Err(error @ Error::File { .. }) => {
+                self.push(Event::SaveFailed { cause: error.to_string() });
+                self.failed_saves.add(error, self.config.tolerated_failed_saves)?;
+                self.save_tried = self.steps;
+            }
+            Err(error) => return Err(error),
+        }
+        self.tell()
+    }
+
+    /// Saves a checkpoint at the end of a run, and tells the observers.
+    pub(super) fn save_at_end(&mut self) -> Result<()> {
+        if !self.is_saved() {
+            self.write()?;
+        }
+        self.tell()
+    }
+
+    /// Whether there is a checkpoint of this step, or no folder for it.
+    fn is_saved(&self) -> bool {
+        self.checkpoints.is_none() || self.steps <= self.saved.unwrap_or(0)
     }
 
     /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run had never been
@@ -132,11 +181,13 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// resumed run begins a new episode.
     ///
     /// # Errors
-    /// Where no folder was named, no checkpoint can be loaded although there are some, or the newest one is of another
-    /// version of the format or of other settings. The trainer then stays as it was.
+    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some, or the newest
+    /// one is of another version of the format or of other settings. The trainer then stays as it was.
     pub fn resume(&mut self) -> Result<Resumed> {
+        let checkpoints = self.checkpoints.as_mut().ok_or(NO_FOLDER)?;
+        checkpoints.lock()?;
         let mut damaged: Vec<(PathBuf, Error)> = Vec::new();
-        for (_, path) in self.checkpoints.as_ref().ok_or(NO_FOLDER)?.list()? {
+        for (_, path) in checkpoints.list()? {
             match self.restore(&path) {
                 Ok(()) => {
                     for (path, error) in &damaged {
@@ -145,12 +196,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                             tracing::warn!(%error, "it stays where it is");
                         }
                     }
-                    return Ok(Resumed {
-                        checkpoint: Some(path),
-                        environment_steps: self.steps,
-                        evaluated_steps: self.evaluations.last().map_or(0, |&(steps, _)| steps),
-                        damaged: damaged.into_iter().map(|(_, error)| error).collect(),
-                    });
+                    let damaged = damaged.into_iter().map(|(_, error)| error).collect();
+                    return Ok(Resumed { checkpoint: Some(path), damaged, ..self.here() });
                 }
                 Err(error @ Error::Damaged { .. }) => damaged.push((path, error)),
                 Err(Error::File { path: file, source }) if source.kind() == ErrorKind::NotFound => {
@@ -163,12 +210,18 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             Some((_, error)) => Err(error),
             None => {
                 self.saved = Some(0);
-                Ok(Resumed {
-                    environment_steps: self.steps,
-                    evaluated_steps: self.evaluations.last().map_or(0, |&(steps, _)| steps),
-                    ..Resumed::default()
-                })
+                Ok(self.here())
             }
+        }
+    }
+
+    /// Where the run is.
+    fn here(&self) -> Resumed {
+        Resumed {
+            environment_steps: self.steps,
+            evaluated_steps: self.evaluations.last().map(|&(steps, _)| steps),
+            reported_steps: self.metrics_reported,
+            ..Resumed::default()
         }
     }
 
@@ -191,17 +244,22 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         }
 
         (self.agent, self.replay) = (agent, replay);
-        (self.steps, self.saved) = (run.steps, Some(run.steps));
+        (self.steps, self.reported) = (run.steps, run.reported);
+        (self.saved, self.save_tried) = (Some(run.steps), run.steps);
         self.updates = run.updates;
         self.seconds_before = run.seconds;
         self.episode_seeds = run.episode_seeds;
         self.replay_samples = run.replay_samples;
         self.evaluation_seeds = run.evaluation_seeds;
-        (self.failed_episodes, self.refused_updates) = (run.failed_episodes, run.refused_updates);
-        self.unheard.clear();
+        self.failed_episodes = run.failed_episodes;
+        self.failed_evaluation_episodes = run.failed_evaluation_episodes;
+        (self.refused_updates, self.failed_saves) = (run.refused_updates, Failures::default());
         self.metrics = MeanMetrics::from_bits(run.metrics);
+        self.metrics_reported = run.metrics_reported;
         self.evaluations = run.evaluations;
-        self.episode_return = None;
+        self.events.clear();
+        self.ended = None;
+        self.episode_return = run.episode_return;
         self.episode = run.episode.and_then(|episode| self.play_again(episode));
         Ok(())
     }
@@ -227,18 +285,18 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         }
     }
 
-    /// Checks that the folder's checkpoints, if there are any, are this run's.
-    pub(super) fn check_folder(&self) -> Result<()> {
-        match &self.checkpoints {
-            Some(checkpoints) if self.saved.is_none() && !checkpoints.list()?.is_empty() => {
-                Err(Error::Format {
-                    path: checkpoints.folder().to_owned(),
-                    found: "a folder with checkpoints of an earlier run".into(),
-                    accepted: "a folder without checkpoints, or Trainer::resume first",
-                })
-            }
-            _ => Ok(()),
+    /// Makes the folder for checkpoints this trainer's, if those in it are this run's.
+    pub(super) fn claim_folder(&mut self) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        checkpoints.lock()?;
+        if self.saved.is_none() && !checkpoints.list()?.is_empty() {
+            return Err(Error::Format {
+                path: checkpoints.folder().to_owned(),
+                found: "a folder with checkpoints of an earlier run".into(),
+                accepted: "a folder without checkpoints, or Trainer::resume first",
+            });
         }
+        Ok(())
     }
 }
 

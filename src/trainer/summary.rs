@@ -15,7 +15,7 @@ pub struct Summary {
     pub updates: u64,
     /// Updates refused, because of a number that was not finite.
     pub refused_updates: u64,
-    /// Episodes that the environment failed in.
+    /// Episodes that the environment failed in, those of training and of evaluation together.
     pub failed_episodes: u64,
     /// Wall-clock seconds of the run, before it was resumed included.
     pub seconds: f64,

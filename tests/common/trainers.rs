@@ -26,6 +26,7 @@ pub fn short(environment_steps: u64) -> TrainerConfig {
         tolerated_failed_episodes: 0,
         tolerated_refused_updates: 0,
         checkpoint_period: 1_000_000,
+        tolerated_failed_saves: 0,
         checkpoints_kept: 2,
         stop_at_return: None,
         seed: 11,
@@ -50,7 +51,7 @@ pub fn listen(heard: &Heard) -> impl Observer + 'static {
     let heard = heard.clone();
     move |event: &Event, progress: &Progress<'_>| {
         let counts = [progress.environment_steps, progress.updates, progress.iterations];
-        heard.borrow_mut().push((*event, counts));
+        heard.borrow_mut().push((event.clone(), counts));
         ControlFlow::Continue(())
     }
 }

@@ -174,7 +174,9 @@ fn use_it(folder: &Path, checkpoint: &Path, file: usize) -> Result<()> {
     run.resume()?;
     run.run()?;
     let after = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    after.filter(|path| path != checkpoint).for_each(|path| fs::remove_dir_all(path).unwrap());
+    after
+        .filter(|path| path.is_dir() && path != checkpoint)
+        .for_each(|path| fs::remove_dir_all(path).unwrap());
     let mut agent = tiny_agent();
     agent.restore(checkpoint.join("agent.mpo"))?;
     let mut replay = ReplayBuffer::load(checkpoint.join("replay.mpo"))?;
