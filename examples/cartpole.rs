@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use mpo::envs::Cartpole;
 
-use crate::common::{Arguments, Task, exit, train};
+use crate::common::{Arguments, Preset, Task, exit, train};
 
-/// Trains a policy that balances DeepMind's cartpole, for 30,000 environment steps.
+/// Trains a policy that balances DeepMind's cartpole, for 15,000 environment steps.
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
@@ -29,8 +29,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let task = Task {
         folder: "cartpole".into(),
         title: "Cartpole balance",
-        env_steps: 30_000,
-        updates_per_step: 1.5,
+        env_steps: 15_000,
+        updates_per_step: 1.0,
+        preset: Preset::Default,
     };
     let (_, summary) = train(&task, Cartpole::balance(), arguments)?;
     println!("{summary}");

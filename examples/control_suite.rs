@@ -16,7 +16,7 @@ use clap::{Parser, ValueEnum};
 use mpo::Policy;
 use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
 
-use crate::common::{Arguments, Task, exit, train};
+use crate::common::{Arguments, Preset, Task, exit, train};
 
 /// Trains a policy for a task of the DeepMind Control Suite. Beside the other files it writes policy.gif, an episode of
 /// the trained policy.
@@ -54,11 +54,12 @@ fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let watch = watch.as_deref();
     // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps take about an hour.
     let task_of = |title, env_steps| {
-        let names = [task.to_possible_value(), arguments.preset.to_possible_value()];
-        let [task, preset] =
+        let preset = arguments.preset.unwrap_or(Preset::Simulation);
+        let names = [task.to_possible_value(), preset.to_possible_value()];
+        let [task, name] =
             names.map(|value| value.map(|value| value.get_name().to_owned()).unwrap_or_default());
-        let folder = format!("{task}-{preset}-{}", arguments.seed);
-        Task { folder, title, env_steps, updates_per_step: 0.5 }
+        let folder = format!("{task}-{name}-{}", arguments.seed);
+        Task { folder, title, env_steps, updates_per_step: 0.5, preset }
     };
     match task {
         Name::CartpoleBalance => {

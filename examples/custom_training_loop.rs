@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 use mpo::envs::Cartpole;
 use mpo::networks::{Optimizer, sampled_values};
-use mpo::targets::{CriticLoss, td_targets};
+use mpo::targets::{CriticLoss, mean_value, td_targets};
 use mpo::{Actor, Critic, Environment, GaussianActor, QNetwork};
 use mpo::{EStep, Experience, Gaussian, MStep, MpoConfig, ReplayBuffer, Rng, Stream};
 
@@ -73,21 +73,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Policy evaluation: regress the critic on 5-step targets.
         let batch = replay.sample_transitions(BATCH, 5, config.discount, &mut rng, &device)?;
         (actor, critic) = (actor.observe(&batch.observations), critic.observe(&batch.observations));
-        let policy = target_actor.policy(batch.next_observations.clone());
-        let actions = sample(&policy, SAMPLES);
-        let values =
-            sampled_values(&target_critic, batch.next_observations.clone(), actions.clone().clamp(-1.0, 1.0));
-        let next_values = values.clone().mean_dim(1).squeeze_dim(1);
+        if step == WARM_UP + 1 {
+            critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
+            target_critic = critic.valid();
+        }
+        let actions = sample(&target_actor.policy(batch.next_observations.clone()), SAMPLES);
+        let next_values = sampled_values(&target_critic, batch.next_observations, actions.clamp(-1.0, 1.0));
+        let next_values = next_values.mean_dim(1).squeeze_dim(1);
         let targets = td_targets(batch.rewards, batch.discounts, next_values);
         critic = critic.observe_targets(&targets);
-        let [observations, taken] =
-            [batch.observations, batch.actions.clamp(-1.0, 1.0)].map(Tensor::from_inner);
+        let taken = batch.actions.clamp(-1.0, 1.0);
+        let [observations, taken] = [batch.observations.clone(), taken].map(Tensor::from_inner);
         let errors = critic.errors(observations, taken, Tensor::from_inner(targets));
         critic = optimizer.step(critic, CriticLoss::Squared.loss(errors));
 
-        // Policy improvement: weigh the actions, then fit the policy to them.
+        // Policy improvement: weigh actions at the batch's states, then fit the policy to them.
+        let policy = target_actor.policy(batch.observations.clone());
+        let actions = sample(&policy, SAMPLES);
+        let clipped = actions.clone().clamp(-1.0, 1.0);
+        let values = sampled_values(&target_critic, batch.observations.clone(), clipped);
         let weights = e_step.solve(target_critic.in_units(values))?.weights;
-        (actor, _) = m_step.improve(actor, batch.next_observations, &policy, actions, weights)?;
+        (actor, _) = m_step.improve(actor, batch.observations, &policy, actions, weights)?;
         if step % TARGET_PERIOD == 0 {
             (target_actor, target_critic) = (actor.valid(), critic.valid());
         }

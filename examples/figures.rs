@@ -39,7 +39,7 @@ fn main() -> Result<()> {
         return Err(format!("there is no folder {}", results.display()).into());
     }
     std::fs::create_dir_all(&out)?;
-    for preset in ["paper", "default"] {
+    for preset in ["paper", "simulation"] {
         for (figure, tasks) in [
             ("figure3", [("cartpole-balance", "Cartpole balance"), ("acrobot-swingup", "Acrobot swingup")]),
             ("figure4", [("hopper-stand", "Hopper stand"), ("hopper-hop", "Hopper hop")]),

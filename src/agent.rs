@@ -23,7 +23,7 @@ use crate::networks::{parameter_sum, shared_device};
 use crate::policy::{ACTION, Policy};
 use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
-use crate::targets::{retrace_targets, retrace_traces, td_targets};
+use crate::targets::{mean_value, retrace_targets, retrace_traces, td_targets};
 
 /// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation.
 ///
@@ -317,8 +317,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Metrics::new(measures, &dual, self.config.e_step.epsilon))
     }
 
-    /// The critic and its target before the first update: their values begin where all of them would be if every reward were
-    /// the batch's mean one, V = r + γ V. From 0 it would take as many copies of the target as the horizon is long.
+    /// The critic and its target before the first update: their values begin where they would be if every reward were the
+    /// batch's mean one. From 0 it would take as many copies of the target as the horizon is long.
     fn started(&self, critic: C, batch: &Batch) -> (C, C) {
         let (rewards, discounts) = match batch {
             Batch::Transitions(batch) => (batch.rewards.clone(), batch.discounts.clone()),
@@ -326,8 +326,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 (batch.rewards.clone().flatten(0, 1), batch.discounts.clone().flatten(0, 1))
             }
         };
-        let rest = (-discounts.mean_dim(0) + 1.0).clamp_min(SMALLEST_DISCOUNTING);
-        let critic = critic.start_from(&(rewards.mean_dim(0) / rest));
+        let critic = critic.start_from(&mean_value(rewards, discounts));
         let target = in_precision(critic.valid(), self.config.target_critic_precision);
         (critic, target)
     }
@@ -389,9 +388,6 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         sampled_values(target_critic, observations.cast(dtype), actions).cast(FloatDType::F32)
     }
 }
-
-/// 1 - γ below which the values do not begin higher: where nothing is discounted, there is no telling how high.
-const SMALLEST_DISCOUNTING: f64 = 1e-4;
 
 /// The states where the policy is improved, then those `apart` of the next ones.
 fn with_those_apart(improved: Tensor<2>, next: Tensor<2>, apart: &[usize]) -> Tensor<2> {

@@ -12,6 +12,12 @@ pub fn td_targets(rewards: Tensor<1>, discounts: Tensor<1>, next_values: Tensor<
     rewards + discounts * next_values
 }
 
+/// The value of any state if every step had the mean reward and the mean discount of these, `[batch]` both: V = r̄ + d̄ V, a
+/// tensor of one element. Where nothing is discounted there is no telling, and 1 - d̄ counts as 1e-4.
+pub fn mean_value(rewards: Tensor<1>, discounts: Tensor<1>) -> Tensor<1> {
+    rewards.mean_dim(0) / (-discounts.mean_dim(0) + 1.0).clamp_min(1e-4)
+}
+
 /// n-step targets for every step of a sequence: y_t = r_t + d_t [(1 - λ) V_{t+1} + λ y_{t+1}], unrolled for at
 /// most `steps` steps and bootstrapped with `next_values` V_{t+1} where they or the sequence end. λ = 1 gives the
 /// plain n-step return.

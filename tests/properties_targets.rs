@@ -6,7 +6,7 @@ mod support {
 }
 
 use burn::tensor::Tensor;
-use mpo::targets::{CriticLoss, n_step_targets, retrace_targets, retrace_traces, td_targets};
+use mpo::targets::{CriticLoss, mean_value, n_step_targets, retrace_targets, retrace_traces, td_targets};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use support::difference::largest_difference;
@@ -83,6 +83,17 @@ proptest! {
     }
 
     /// Without traces nothing but the next step counts.
+    /// Where all steps are alike, it is what their targets come to: r + d V = V.
+    #[test]
+    fn the_mean_value_is_its_own_target(reward in -9.0..9.0_f64, discounts in vec(0.0..0.999_f64, 1..20)) {
+        let count = discounts.len();
+        let discount = discounts.iter().sum::<f64>() / count as f64;
+        let value = mean_value(tensor(vec![reward; count], [count]), tensor(discounts, [count]));
+        let target = td_targets(tensor(vec![reward], [1]), tensor(vec![discount], [1]), value.clone());
+        let (value, target) = (numbers(value)[0], numbers(target)[0]);
+        prop_assert!((value - target).abs() <= 1e-9 * (1.0 + value.abs()), "{value}, {target}");
+    }
+
     #[test]
     fn retrace_without_traces_is_td(sequences in sequences()) {
         let cut = Sequences { traces: vec![0.0; sequences.traces.len()], ..sequences };

@@ -27,9 +27,9 @@ pub struct Arguments {
     /// How many environment steps to train for, in place of the task's own number; an episode has 1000.
     #[arg(long)]
     pub env_steps: Option<u64>,
-    /// The settings.
-    #[arg(long, value_enum, default_value_t = Preset::Default)]
-    pub preset: Preset,
+    /// The settings, in place of the example's own.
+    #[arg(long, value_enum)]
+    pub preset: Option<Preset>,
     /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by the clock,
     /// more make it learn in fewer steps.
     #[arg(long)]
@@ -59,6 +59,7 @@ pub struct Task {
     pub title: &'static str,
     pub env_steps: u64,
     pub updates_per_step: f64,
+    pub preset: Preset,
 }
 
 impl Arguments {
@@ -89,7 +90,7 @@ pub fn train<E: Environment + Clone>(
 ) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
     let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
-    let config = arguments.preset.config();
+    let config = arguments.preset.unwrap_or(task.preset).config();
     let agent = MpoAgent::new(config, observation, action, &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let settings = TrainerConfig {
@@ -173,6 +174,8 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
+    /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations alone.
+    Simulation,
 }
 
 impl Preset {
@@ -185,6 +188,7 @@ impl Preset {
                 config
             }
             Self::Default => MpoConfig::default(),
+            Self::Simulation => MpoConfig::simulation(),
         }
     }
 }
