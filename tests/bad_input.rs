@@ -541,7 +541,8 @@ fn replays_and_trainers_survive_numbers_without_measure() {
             let environment = || Faulty::new(3, 2).with_fault(8, vec![value, 0.5, 0.5], value);
             let agent = agent(&preset, 3, 2, 1);
             let mut trainer = Trainer::new(config, agent, environment(), environment()).unwrap();
-            // Once the step was drawn from the replay, updates may be refused. They stay due, and stay refusals.
+            // Once the step was drawn from the replay, updates may be refused. They stay due, and stay
+            // refusals.
             for _ in 0..5 {
                 match trainer.run() {
                     Ok(summary) => assert_eq!(summary.environment_steps, 60),

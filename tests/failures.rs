@@ -195,7 +195,8 @@ fn evaluations_play_another_episode_for_one_that_failed() {
     });
 }
 
-/// An environment that fails at some step of some episodes, counted from 0. Its error is whatever its author has.
+/// An environment that fails at some step of some episodes, counted from 0. Its error is whatever its author
+/// has.
 struct Breaking {
     at: u32,
     length: u32,
@@ -277,7 +278,8 @@ fn failures_of_training_and_evaluation_are_counted_apart() {
         tolerated_failed_episodes: 3,
         ..short(60)
     };
-    // The evaluation after four steps fails three times, between the second and the third failure of training.
+    // The evaluation after four steps fails three times, between the second and the third failure of
+    // training.
     let training = Breaking::new(3, 20, |episode| episode < 3);
     let evaluation = Breaking::new(5, 20, |episode| episode < 3);
     let summary = Trainer::new(config, quick_agent(), training, evaluation).unwrap().run().unwrap();
@@ -465,7 +467,8 @@ fn trainers_pass_over_refused_updates_up_to_their_limit() {
     assert!(parameters(strict.agent()).iter().all(|&bits| f32::from_bits(bits).is_finite()));
 }
 
-/// The updates due come before the next step, also where they were refused before: every step is reported once, after them.
+/// The updates due come before the next step, also where they were refused before: every step is reported
+/// once, after them.
 #[test]
 fn a_run_that_failed_makes_the_updates_due_before_another_step() {
     let reward = |action| if action > 10.99 { 1e30 } else { 11.0 - action };
