@@ -41,7 +41,8 @@ struct Arguments {
     /// How many observations the replay holds.
     #[arg(long, default_value_t = 100_000)]
     replay: usize,
-    /// The folder for checkpoints, which is created and removed; there must be none yet [default: one for temporary files].
+    /// The folder for checkpoints, which is created and removed; there must be none yet [default: one for
+    /// temporary files].
     #[arg(long)]
     folder: Option<PathBuf>,
 }

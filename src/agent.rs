@@ -163,7 +163,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Samples an action of the current policy for one observation, for exploring.
     ///
     /// # Errors
-    /// If the observation has the wrong size or is not finite, or the policy is not. The agent then stays as it was.
+    /// If the observation has the wrong size or is not finite, or the policy is not. The agent then stays as
+    /// it was.
     pub fn act(&mut self, observation: &[f32]) -> Result<Action> {
         let policy = self.behaviour.at(observation)?;
         let n = policy.action_size();

@@ -42,8 +42,8 @@ use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward,
 /// }
 /// ```
 pub trait Environment {
-    /// What the environment itself reports when it fails: an error type of its own, [`BoxedError`], `anyhow::Error`, or
-    /// [`std::convert::Infallible`] if it cannot fail.
+    /// What the environment itself reports when it fails: an error type of its own, [`BoxedError`],
+    /// `anyhow::Error`, or [`std::convert::Infallible`] if it cannot fail.
     type Error: Into<BoxedError>;
 
     /// How many numbers an observation has.

@@ -11,7 +11,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rng(Xoshiro256PlusPlus);
 
-/// What the random numbers of a [`Rng`] stream are for. The seeds of streams depend on these numbers: they stay as they are.
+/// What the random numbers of a [`Rng`] stream are for. The seeds of streams depend on these numbers: they
+/// stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// The networks' initial weights.

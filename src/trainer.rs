@@ -1,6 +1,7 @@
 //! The training loop: collect, update, report, save, evaluate.
 
 mod config;
+mod evaluation;
 mod events;
 mod failures;
 mod saved;
@@ -12,7 +13,7 @@ use std::time::Instant;
 use crate::agent::MpoAgent;
 use crate::checkpoints::Checkpoints;
 use crate::environment::{Checked, Environment};
-use crate::error::{Error, Result, check, check_size};
+use crate::error::{Error, Result, check_size};
 use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::observers::{Evaluation, Event, Observer, StopReason};
@@ -28,10 +29,10 @@ pub use summary::Summary;
 /// Trains an agent in an environment: collects experience with the sampled action, updates at a stated ratio,
 /// evaluates with the mean action, and reports to observers.
 ///
-/// If [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on where it failed:
-/// with what the observers have not heard of yet, the updates that are due, the evaluation; and, if the environment or the
-/// policy's action failed, with a new episode. A run that [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another
-/// process.
+/// If [`run`](Trainer::run) returns an error, everything learnt is still there, and another `run` goes on
+/// where it failed: with what the observers have not heard of yet, the updates that are due, the evaluation;
+/// and, if the environment or the policy's action failed, with a new episode. A run that
+/// [saves](Trainer::save_into) checkpoints can be [resumed](Trainer::resume) by another process.
 pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwork> {
     config: TrainerConfig,
     agent: MpoAgent<A, C>,
@@ -51,8 +52,8 @@ pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwor
     updates: u64,
     /// Whether the latest step was reported, after the updates due.
     reported: bool,
-    /// Training's episodes that failed; evaluation's are counted by themselves, since one environment may work while the
-    /// other does not.
+    /// Training's episodes that failed; evaluation's are counted by themselves, since one environment may
+    /// work while the other does not.
     failed_episodes: Failures,
     failed_evaluation_episodes: Failures,
     refused_updates: Failures,
@@ -147,10 +148,10 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         self
     }
 
-    /// Saves a checkpoint of the whole run into this folder every [`TrainerConfig::checkpoint_period`] steps and at the
-    /// end of a run, and keeps the newest ones. The folder is for one run: one that holds another's checkpoints is
-    /// refused, unless that is [resumed](Trainer::resume), and so is one that another trainer is using, in this process or
-    /// another.
+    /// Saves a checkpoint of the whole run into this folder every [`TrainerConfig::checkpoint_period`] steps
+    /// and at the end of a run, and keeps the newest ones. The folder is for one run: one that holds
+    /// another's checkpoints is refused, unless that is [resumed](Trainer::resume), and so is one that
+    /// another trainer is using, in this process or another.
     pub fn save_into(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoints = Some(Checkpoints::new(folder.into(), self.config.checkpoints_kept));
         (self.saved, self.save_tried) = (None, 0);
@@ -175,9 +176,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Trains until the steps are made, the return is reached, or an observer says stop.
     ///
     /// # Errors
-    /// If the environment fails or gives what is not finite or of the wrong size, or an update does, or a checkpoint cannot
-    /// be written, more often in a row than the settings tolerate; if an observer fails, the folder for checkpoints is not
-    /// to be had, or the last checkpoint cannot be written.
+    /// If the environment fails or gives what is not finite or of the wrong size, or an update does, or a
+    /// checkpoint cannot be written, more often in a row than the settings tolerate; if an observer fails,
+    /// the folder for checkpoints is not to be had, or the last checkpoint cannot be written.
     pub fn run(&mut self) -> Result<Summary> {
         self.claim_folder()?;
         self.started = Some(Instant::now());
@@ -210,7 +211,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Trains on to the run's end; why it is one, and the evaluation there.
     fn train(&mut self) -> Result<(StopReason, Evaluation)> {
         let reason = loop {
-            // All that is due after the latest step, then the next one: a run that failed goes on with what is left.
+            // All that is due after the latest step, then the next one: a run that failed goes on with what
+            // is left.
             self.learn()?;
             self.report_step()?;
             // Before the evaluation, so that a resumed run makes it as this one does.
@@ -249,20 +251,6 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         } else {
             None
         })
-    }
-
-    /// The evaluation made after the latest step, if there was one.
-    fn latest_evaluation(&self) -> Option<Evaluation> {
-        self.evaluations.last().and_then(|&(steps, evaluation)| (steps == self.steps).then_some(evaluation))
-    }
-
-    /// Evaluates the policy and tells the observers.
-    fn report_evaluation(&mut self) -> Result<Evaluation> {
-        let latest = self.evaluate(self.config.evaluation_episodes)?;
-        self.evaluations.push((self.steps, latest));
-        self.push(Event::Evaluation(latest));
-        self.tell()?;
-        Ok(latest)
     }
 
     /// Tells the observers of the latest step, once.
@@ -316,52 +304,6 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Wall-clock seconds of the run.
     fn seconds(&self) -> f64 {
         self.seconds_before + self.started.map_or(0.0, |started| started.elapsed().as_secs_f64())
-    }
-
-    /// Plays `episodes` with the mean action, without learning from them.
-    ///
-    /// # Errors
-    /// If `episodes` is 0, the policy's action is not finite, or the environment fails more often in a row than the
-    /// settings tolerate.
-    pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation> {
-        check("episodes", episodes, |&count| count > 0, "at least 1")?;
-        let mut returns = Vec::with_capacity(episodes);
-        while returns.len() < episodes {
-            match self.evaluation_episode()? {
-                Ok(sum) => {
-                    self.failed_evaluation_episodes.in_a_row = 0;
-                    returns.push(sum);
-                }
-                Err(failure) => {
-                    let counted =
-                        self.failed_evaluation_episodes.add(failure, self.config.tolerated_failed_episodes);
-                    self.push(Event::EpisodeFailed);
-                    counted?;
-                }
-            }
-        }
-        Ok(Evaluation::from_returns(&returns))
-    }
-
-    /// The return of an episode played with the mean action, or what the environment failed with.
-    fn evaluation_episode(&mut self) -> Result<Result<f64>> {
-        let mut observation = match self.evaluation_environment.reset(self.evaluation_seeds.next_seed()) {
-            Ok(observation) => observation,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let mut sum = 0.0;
-        loop {
-            let action = self.agent.mean_action(&observation)?;
-            let step = match self.evaluation_environment.step(&action) {
-                Ok(step) => step,
-                Err(failure) => return Ok(Err(failure)),
-            };
-            sum += f64::from(step.reward);
-            if step.is_last() {
-                return Ok(Ok(sum));
-            }
-            observation = step.observation;
-        }
     }
 
     /// One step of the behaviour policy, past the episodes that the environment fails in.

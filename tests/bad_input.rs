@@ -404,19 +404,12 @@ fn trainers_refuse_evaluations_without_episodes() {
         ..TrainerConfig::default()
     };
     let environment = || Faulty::new(3, 2);
-    let mut trainer =
-        Trainer::new(settings.clone(), agent(&config, 3, 2, 1), environment(), environment()).unwrap();
+    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment(), environment()).unwrap();
     refused(trainer.evaluate(0), "Config", &["episodes is 0", "at least 1"]);
     // The first update is due after two steps: fewer than its sequences have.
     let summary = trainer.run().unwrap();
     assert_eq!((summary.environment_steps, summary.updates), (20, 19));
     assert_eq!(trainer.evaluate(2).unwrap().mean_return, 10.0);
-    // Where there never are, the run says so at its end.
-    let settings = TrainerConfig { environment_steps: 3, ..settings };
-    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment(), environment()).unwrap();
-    for _ in 0..2 {
-        refused(trainer.run(), "ReplayTooSmall", &["holds 3 steps in a row", "at least 4 needed"]);
-    }
 }
 
 #[test]

@@ -221,7 +221,9 @@ fn sixteen_bits() {
                 println!("{name} has no {precision:?}");
                 continue;
             }
-            let critic = agent(&MpoConfig::default(), &device).critic().valid();
+            let targets = random(4, [STATES], &device) * 10.0;
+            let critic =
+                agent(&MpoConfig::default(), &device).critic().clone().observe_targets(&targets).valid();
             let observations = random(2, [STATES, OBSERVATION], &device);
             let actions = random(3, [STATES, SAMPLES, ACTION], &device).clamp(-1.0, 1.0);
             let single = numbers(&sampled_values(&critic, observations.clone(), actions.clone()));

@@ -202,7 +202,8 @@ fn all_damaged_checkpoints_are_kept() {
     assert_eq!(fs::read_to_string(kept).unwrap(), "1");
 }
 
-/// The lines of a run, without the seconds and without the checkpoints, which are others in a run that was interrupted.
+/// The lines of a run, without the seconds and without the checkpoints, which are others in a run that was
+/// interrupted.
 fn lines(path: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(path).unwrap();
     let mut lines: Vec<serde_json::Value> =
@@ -214,7 +215,8 @@ fn lines(path: &Path) -> Vec<serde_json::Value> {
     lines
 }
 
-/// Ended at some steps and resumed, or killed and resumed: each line once, as in the run that was not interrupted.
+/// Ended at some steps and resumed, or killed and resumed: each line once, as in the run that was not
+/// interrupted.
 #[test]
 fn json_lines_go_on_where_their_run_does() {
     let run = |folder: &Path, steps: u64| {

@@ -55,8 +55,8 @@ fn logged() -> (Trainer<Recorder>, [Log; 2]) {
     (Trainer::new(config(), quick_agent(), training, evaluation).unwrap(), logs)
 }
 
-/// Every observer hears every event once and in order, with the numbers of its time, whichever fails at whichever event,
-/// and what is learnt and evaluated is the same.
+/// Every observer hears every event once and in order, with the numbers of its time, whichever fails at
+/// whichever event, and what is learnt and evaluated is the same.
 #[test]
 fn a_failing_observer_loses_and_doubles_nothing() {
     let heard = Heard::default();
@@ -105,7 +105,8 @@ fn a_wish_to_stop_is_kept() {
     assert_eq!(trainer.run().unwrap().environment_steps, 40);
 }
 
-/// The rows of both tables, without the seconds, of a run whose failing observer comes before, between or after them.
+/// The rows of both tables, without the seconds, of a run whose failing observer comes before, between or
+/// after them.
 fn rows(at: usize, place: Option<usize>) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["evaluations.csv", "metrics.csv"].map(|name| folder.path().join(name));
@@ -171,7 +172,8 @@ fn metrics_of(heard: &Heard) -> Vec<(u64, Metrics)> {
     heard.borrow().iter().filter_map(metrics).collect()
 }
 
-/// Every update is in one report: also those after the last period, and in a run that was stopped and went on.
+/// Every update is in one report: also those after the last period, and in a run that was stopped and went
+/// on.
 #[test]
 fn the_rest_of_the_metrics_is_reported() {
     let reports = |metrics_period, stop: Option<u64>| {

@@ -27,7 +27,8 @@ fn in_a_pool(threads: usize, train: impl Fn(&Path) -> MpoAgent + Sync) -> Vec<u8
     })
 }
 
-/// The presets as they are, with networks of 256 units or as wide, and settings that take other ways through the code.
+/// The presets as they are, with networks of 256 units or as wide, and settings that take other ways through
+/// the code.
 fn settings() -> [MpoConfig; 4] {
     let mut wide = MpoConfig::default();
     wide.critic.network.hidden = vec![256, 256];

@@ -37,8 +37,8 @@ pub struct Arguments {
     /// What computes.
     #[command(flatten)]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, which must hold none of
-    /// an earlier run [default: a folder in runs/, named by the task].
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, which
+    /// must hold none of an earlier run [default: a folder in runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Removes an earlier run's files and checkpoints from the folder first, and nothing else.

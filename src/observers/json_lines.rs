@@ -40,7 +40,8 @@ impl JsonLines {
         Lines::create(path.as_ref()).map(Self)
     }
 
-    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be
+    /// written anew.
     ///
     /// # Errors
     /// If the file cannot be read or written.

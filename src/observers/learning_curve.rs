@@ -30,7 +30,8 @@ impl LearningCurve {
         }
     }
 
-    /// The curve of a run that was resumed: the next evaluation puts the whole run's in the place of the file.
+    /// The curve of a run that was resumed: the next evaluation puts the whole run's in the place of the
+    /// file.
     pub fn resume(path: impl AsRef<Path>, title: impl Into<String>) -> Self {
         Self { path: path.as_ref().to_path_buf(), title: title.into() }
     }

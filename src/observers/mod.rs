@@ -48,8 +48,8 @@ impl Evaluation {
     }
 }
 
-/// How far the run was when an event happened, handed to observers with it. Counts and seconds are those of the event, also
-/// if it is heard late, as after an error; replay and evaluations are as they are now.
+/// How far the run was when an event happened, handed to observers with it. Counts and seconds are those of
+/// the event, also if it is heard late, as after an error; replay and evaluations are as they are now.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Progress<'a> {
@@ -146,8 +146,8 @@ pub trait Observer {
     /// Takes note of an event; [`ControlFlow::Break`] stops the run after this step.
     ///
     /// # Errors
-    /// If the observer cannot do its work; the run then ends with this error. It has not heard of the event then: the next
-    /// [`run`](crate::Trainer::run) begins by telling it again.
+    /// If the observer cannot do its work; the run then ends with this error. It has not heard of the event
+    /// then: the next [`run`](crate::Trainer::run) begins by telling it again.
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>>;
 }
 

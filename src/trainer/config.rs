@@ -20,21 +20,23 @@ pub struct TrainerConfig {
     pub evaluation_period: u64,
     /// The episodes of an evaluation. Accepted: at least 1.
     pub evaluation_episodes: usize,
-    /// The environment steps between two reports of the metrics, which are means over the updates since the last. What is
-    /// left at the end of a run is reported there. Accepted: at least 1.
+    /// The environment steps between two reports of the metrics, which are means over the updates since the
+    /// last. What is left at the end of a run is reported there. Accepted: at least 1.
     pub metrics_period: u64,
-    /// How many episodes in a row the environment may fail in: by an error, a panic, a number that is not finite. Such an
-    /// episode is left, a new one begun, and what was stored of it stays; a step that failed is never stored. Training's
-    /// and evaluation's episodes are counted apart: neither makes up for the other. With 0 the first failure ends the run.
+    /// How many episodes in a row the environment may fail in: by an error, a panic, a number that is not
+    /// finite. Such an episode is left, a new one begun, and what was stored of it stays; a step that failed
+    /// is never stored. Training's and evaluation's episodes are counted apart: neither makes up for the
+    /// other. With 0 the first failure ends the run.
     pub tolerated_failed_episodes: u32,
     /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not finite. A
     /// refused update changes nothing, and another batch is drawn in its place. With 0 the first one ends the run.
     pub tolerated_refused_updates: u32,
-    /// The environment steps between two checkpoints, if [`Trainer::save_into`](crate::Trainer::save_into) names a folder
-    /// for them. Accepted: at least 1.
+    /// The environment steps between two checkpoints, if [`Trainer::save_into`](crate::Trainer::save_into)
+    /// names a folder for them. Accepted: at least 1.
     pub checkpoint_period: u64,
-    /// How many checkpoints in a row may fail to be written, as on a full disk, before the run ends. The next is tried after
-    /// another period; older ones stay as they are. With 0 the first failure ends the run, as one at its end always does.
+    /// How many checkpoints in a row may fail to be written, as on a full disk, before the run ends. The next
+    /// is tried after another period; older ones stay as they are. With 0 the first failure ends the run, as
+    /// one at its end always does.
     pub tolerated_failed_saves: u32,
     /// How many checkpoints are kept, the newest. Accepted: at least 1; with 2 or more a damaged one loses no more than a
     /// period.

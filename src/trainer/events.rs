@@ -81,7 +81,8 @@ impl Events {
         }
     }
 
-    /// Tells the observers what they have not heard of. One that fails is told again the next time, as are those after it.
+    /// Tells the observers what they have not heard of. One that fails is told again the next time, as are
+    /// those after it.
     pub fn tell(&mut self, replay: &ReplayBuffer, evaluations: &[(u64, Evaluation)]) -> Result<()> {
         while let Some(Unheard { event, counts, audience }) = self.unheard.front() {
             let progress = counts.progress(replay, evaluations);

@@ -79,16 +79,16 @@ pub struct Resumed {
 }
 
 impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last evaluation and report of
-    /// metrics are part of what is saved: a run that goes on from there evaluates with the seeds after those, and learns
-    /// the same.
+    /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last
+    /// evaluation and report of metrics are part of what is saved: a run that goes on from there evaluates
+    /// with the seeds after those, and learns the same.
     ///
-    /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that is for the
-    /// next `run` to say, and no part of the checkpoint.
+    /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that
+    /// is for the next `run` to say, and no part of the checkpoint.
     ///
     /// # Errors
-    /// If no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run or is another
-    /// trainer's, or a file cannot be written. The run and older checkpoints are as they were.
+    /// If no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run or
+    /// is another trainer's, or a file cannot be written. The run and older checkpoints are as they were.
     pub fn save(&mut self) -> Result<PathBuf> {
         // Those that fail have not heard of it, and `run` tells them again.
         let _ = self.tell();
@@ -137,8 +137,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         Ok(path)
     }
 
-    /// Saves a checkpoint if one is due, and tells the observers. One that cannot be written is due again with the next
-    /// period, unless that is too often in a row.
+    /// Saves a checkpoint if one is due, and tells the observers. One that cannot be written is due again
+    /// with the next period, unless that is too often in a row.
     pub(super) fn save_if_due(&mut self) -> Result<()> {
         let period = self.config.checkpoint_period;
         let due = self.events.stop || self.steps / period > self.save_tried / period;
@@ -181,8 +181,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// resumed run begins a new episode.
     ///
     /// # Errors
-    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some, or the newest
-    /// one is of another version of the format or of other settings. The trainer then stays as it was.
+    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,
+    /// or the newest one is of another version of the format or of other settings. The trainer then stays as
+    /// it was.
     pub fn resume(&mut self) -> Result<Resumed> {
         let checkpoints = self.checkpoints.as_mut().ok_or(NO_FOLDER)?;
         checkpoints.lock()?;
