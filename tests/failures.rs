@@ -18,7 +18,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use common::agents::agent;
 use common::environments::{Recorder, STEPS};
-use common::networks::{Gappy, LinearActor, Parabola};
+use common::networks::{LinearActor, Parabola};
 use common::presets::small;
 use common::tensors::numbers;
 use common::trainers::{Heard, everything, listen, quick_agent, short, trainer};
@@ -419,10 +419,36 @@ fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
     }
 }
 
+/// A parabola whose errors are no numbers where the second observation is 7.
+#[derive(Module, Debug)]
+struct Gappy {
+    parabola: Parabola,
+}
+
+impl Critic for Gappy {
+    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.parabola.values(observations, actions)
+    }
+
+    fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        let gap = (observations.clone().narrow(1, 1, 1) - 7.0).squeeze_dim(1);
+        let errors = self.values(observations, actions) - targets;
+        errors * gap.clone() / gap
+    }
+
+    fn observation_size(&self) -> usize {
+        self.parabola.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.parabola.action_size()
+    }
+}
+
 /// An agent that refuses batches of four steps in which an episode's eighth is.
 fn gappy_agent() -> MpoAgent<LinearActor, Gappy> {
     let config = MpoConfig { batch_size: 4, ..small(MpoConfig::default()) };
-    let critic = Gappy(Parabola::new([[0.0; 2]; 2], 1.0));
+    let critic = Gappy { parabola: Parabola::new([[0.0; 2]; 2], 1.0) };
     MpoAgent::with_networks(config, LinearActor::new([[0.0; 2]; 2], 0.3), critic, 1).unwrap()
 }
 

@@ -43,30 +43,6 @@ impl Actor for LinearActor {
     }
 }
 
-/// A parabola whose errors are no numbers where the second observation is 7.
-#[derive(Module, Debug)]
-pub struct Gappy(pub Parabola);
-
-impl Critic for Gappy {
-    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        self.0.values(observations, actions)
-    }
-
-    fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
-        let gap = (observations.clone().narrow(1, 1, 1) - 7.0).squeeze_dim(1);
-        let errors = self.values(observations, actions) - targets;
-        errors * gap.clone() / gap
-    }
-
-    fn observation_size(&self) -> usize {
-        self.0.observation_size()
-    }
-
-    fn action_size(&self) -> usize {
-        self.0.action_size()
-    }
-}
-
 /// Q(s, a) = offset - curvature ‖a - s W‖², which insists on the actions that a critic is promised.
 #[derive(Module, Debug)]
 pub struct Parabola {
