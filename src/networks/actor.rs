@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
+use super::parameters::is_trainable;
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -28,7 +29,7 @@ pub trait Actor: Module + Sync {
     fn action_size(&self) -> usize;
 
     /// The same policy after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
-    /// learns from it. Override it where the module keeps statistics of them.
+    /// learns from it. Override it where the module keeps statistics of them; they stay too where nothing of it is trainable.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
@@ -178,6 +179,9 @@ impl Actor for GaussianActor {
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }

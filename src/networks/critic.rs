@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
+use super::parameters::is_trainable;
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -173,6 +174,9 @@ impl Critic for QNetwork {
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }
@@ -182,6 +186,9 @@ impl Critic for QNetwork {
     }
 
     fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         let Some(before) = self.values.take() else { return self };
         let [mean, deviation, known] = [before.mean(), before.deviation(), before.known()].map(Tensor::inner);
         let values = before.follow(targets);
@@ -191,10 +198,16 @@ impl Critic for QNetwork {
         let ratio = deviation / new_deviation.clone() * known.clone() + (-known.clone() + 1.0);
         let shift = (mean - new_mean) / new_deviation * known;
         let Linear { weight, bias } = self.output;
-        let weight = weight
-            .map(|weight| Tensor::from_inner(weight.inner() * ratio.clone().unsqueeze()).require_grad());
-        let bias =
-            bias.map(|bias| bias.map(|bias| Tensor::from_inner(bias.inner() * ratio + shift).require_grad()));
+        let weight = weight.map(|old| {
+            let trained = old.is_require_grad();
+            Tensor::from_inner(old.inner() * ratio.clone().unsqueeze()).set_require_grad(trained)
+        });
+        let bias = bias.map(|bias| {
+            bias.map(|old| {
+                let trained = old.is_require_grad();
+                Tensor::from_inner(old.inner() * ratio + shift).set_require_grad(trained)
+            })
+        });
         self.output = Linear { weight, bias };
         self.values = Some(values);
         self
