@@ -27,8 +27,8 @@ pub enum NoiseColour {
     Pink,
 }
 
-/// Phases in which the policy is not asked: each component of the action is at one of its ends, drawn anew from time to time
-/// (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them
+/// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to the other from time to
+/// time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them
 /// as it is not by noise around a mean, and comes upon rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find a temperature
@@ -42,8 +42,9 @@ pub struct Excursions {
     pub informed: f64,
     /// The actions of a phase: as many as an episode has, or the body's falls take. Accepted: at least 1.
     pub phase: u64,
-    /// How many actions in a row are the same, in the mean. Accepted: at least 1. About as many as a limb needs from one end to
-    /// the other.
+    /// How many actions in a row a component stays at one end, in the mean: each goes to its other end with probability
+    /// 1 / hold, whatever the others do. Accepted: at least 1. About as many as a limb needs from one end to the other; 2
+    /// tosses a coin each time, 1 changes ends each time.
     pub hold: f64,
 }
 
@@ -128,8 +129,14 @@ impl Explorer {
         if !self.excursion {
             return None;
         }
-        if self.held.is_empty() || self.rng.uniform(0.0, 1.0) < 1.0 / hold {
+        if self.held.is_empty() {
             self.held = (0..n).map(|_| if self.rng.normal() > 0.0 { 1.0 } else { -1.0 }).collect();
+        } else {
+            for end in &mut self.held {
+                if self.rng.uniform(0.0, 1.0) < 1.0 / hold {
+                    *end = -*end;
+                }
+            }
         }
         Some(self.held.clone())
     }
@@ -225,6 +232,31 @@ mod tests {
             assert!(across.abs() < 0.05, "{colour:?}: the components hang together, {across}");
         }
     }
+    #[test]
+    fn excursions_hold_each_component_as_long_as_they_say() {
+        const STEPS: usize = 200_000;
+        for (hold, n) in [1.0, 1.5, 2.0, 16.0].into_iter().flat_map(|hold| [1, 2, 6].map(|n| (hold, n))) {
+            let excursions = Excursions { uninformed: 1.0, informed: 1.0, phase: u64::MAX, hold };
+            let exploration = Exploration { noise: NoiseColour::White, excursions: Some(excursions) };
+            let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
+            let actions: Vec<Vec<f32>> = (0..STEPS).map(|_| explorer.excursion(n).unwrap()).collect();
+            for component in 0..n {
+                let pairs = actions.iter().zip(&actions[1..]);
+                let turns = pairs.filter(|(one, next)| one[component] != next[component]).count();
+                let held = STEPS as f64 / (turns + 1) as f64;
+                assert!((held / hold - 1.0).abs() < 0.04, "{hold}, component {component} of {n}: {held}");
+                let mean = actions.iter().map(|action| f64::from(action[component])).sum::<f64>();
+                assert!(mean.abs() / (STEPS as f64) < 0.1, "{hold}, component {component} of {n}");
+            }
+            // Components by themselves: they agree half of the time.
+            let agree = |other: usize| actions.iter().filter(|action| action[0] == action[other]).count();
+            for other in 1..if hold > 1.0 { n } else { 1 } {
+                let share = agree(other) as f64 / STEPS as f64;
+                assert!((share - 0.5).abs() < 0.05, "{hold}: components 0 and {other} of {n} agree {share}");
+            }
+        }
+    }
+
     /// From one state, with many other random numbers: the noise's density as it is seen in them.
     #[test]
     fn says_the_density_of_its_noise_given_the_past() {

@@ -4,7 +4,7 @@
 //! Cholesky factor L (Σ = L Lᵀ) or, where it is diagonal, by the standard deviations. Nothing here forms a
 //! determinant or an inverse of a covariance: log det Σ = 2 Σ_i log L_ii, and systems are solved by substitution.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
 use crate::error::{Error, Result};
 
@@ -50,9 +50,9 @@ impl Scale {
         match self {
             Self::Diagonal(deviation) => deviation.clone(),
             Self::Cholesky(factor) => {
-                let [_, n, _] = factor.dims();
-                let identity = Tensor::<2>::eye(n, &factor.device()).cast(factor.dtype()).unsqueeze();
-                (factor.clone() * identity).sum_dim(2).squeeze_dim(2)
+                let [states, n, _] = factor.dims();
+                let places = Tensor::<1, Int>::arange(0..n as i64, &factor.device()) * (n as i64 + 1);
+                factor.clone().reshape([states, n * n]).select(1, places)
             }
         }
     }
@@ -159,11 +159,16 @@ impl Gaussian {
     pub fn decoupled_kl(&self, old: &Self) -> DecoupledKl {
         let shift = (self.mean.clone() - old.mean.clone()).unsqueeze_dim(2);
         let mean = old.scale.whiten(shift).square().sum_dim(1).squeeze_dim::<2>(2) * 0.5;
-        let ratio = match &old.scale {
-            Scale::Diagonal(deviation) => self.scale.whiten(diagonal_matrix(deviation.clone())),
-            Scale::Cholesky(factor) => self.scale.whiten(factor.clone()),
+        let trace = match (&self.scale, &old.scale) {
+            (Scale::Diagonal(new), Scale::Diagonal(old)) => (old.clone() / new.clone()).square().sum_dim(1),
+            (new, old) => {
+                let old = match old {
+                    Scale::Diagonal(deviation) => diagonal_matrix(deviation.clone()),
+                    Scale::Cholesky(factor) => factor.clone(),
+                };
+                new.whiten(old).square().sum_dim(2).sum_dim(1).squeeze_dim::<2>(2)
+            }
         };
-        let trace = ratio.square().sum_dim(2).sum_dim(1).squeeze_dim::<2>(2);
         let log_det = (self.scale.half_log_det() - old.scale.half_log_det()).unsqueeze_dim::<2>(1);
         let covariance = (trace - self.action_size() as f64) * 0.5 + log_det;
         DecoupledKl { mean, covariance }

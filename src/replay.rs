@@ -1,5 +1,6 @@
 //! The replay buffer: episodes in, transitions and sequences out.
 
+mod memory;
 mod saved;
 
 use std::collections::VecDeque;
@@ -57,7 +58,7 @@ struct Episode {
 ///
 /// Sampling is uniform over all steps held, those of the episode under way included. An episode of T steps takes
 /// T + 1 of the capacity, one for each observation, of 4 (observation + action) + 9 bytes each; memory grows with what
-/// is stored, up to the capacity.
+/// is stored, up to the capacity ([`bytes_at_capacity`](Self::bytes_at_capacity)).
 #[derive(Debug, Clone)]
 pub struct ReplayBuffer {
     capacity: usize,
@@ -81,11 +82,16 @@ impl ReplayBuffer {
     /// An empty buffer for `capacity` observations of these sizes.
     ///
     /// # Errors
-    /// Where the capacity is below 2 or a size is 0.
+    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once it is full.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
         check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
         check_count("observation_size", observation_size, 1)?;
         check_count("action_size", action_size, 1)?;
+        memory::fits(capacity, observation_size, action_size).map_err(|value| Error::Config {
+            field: "ReplayBuffer::capacity",
+            value,
+            accepted: memory::ACCEPTED,
+        })?;
         Ok(Self {
             capacity,
             observation_size,

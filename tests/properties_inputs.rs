@@ -167,7 +167,7 @@ proptest! {
         let _ = ReplayBuffer::new(capacity, sizes[0], sizes[1]);
         let device = Device::flex();
         let mut rng = Rng::stream(1, Stream::Replay);
-        let mut replay = ReplayBuffer::new(capacity.max(2), 1, 1).unwrap();
+        let mut replay = ReplayBuffer::new(2 + capacity % 1_000_000, 1, 1).unwrap();
         let _ = replay.sample_transitions(count, steps, discount, &mut rng, &device);
         for step in 0..20 {
             replay.begin_episode(&[step as f32]).unwrap();

@@ -442,9 +442,9 @@ fn an_error_changes_nothing() {
 /// The memory is that of what is stored, and does not grow once the capacity is reached.
 #[test]
 fn holds_no_more_than_its_capacity() {
-    // Room for everything that could ever be, taken only when it is needed.
-    let mut boundless = ReplayBuffer::new(usize::MAX, OBSERVATION_SIZE, ACTION_SIZE).unwrap();
-    Model::new(usize::MAX).play(&mut boundless, &Script::new(3, End::Terminated), compare_measures);
+    // Much room, taken only when it is needed.
+    let roomy = 10_000_000;
+    Model::new(roomy).play(&mut replay(roomy), &Script::new(3, End::Terminated), compare_measures);
 
     let step = Experience {
         action: &[1.0; ACTION_SIZE],
@@ -469,4 +469,49 @@ fn holds_no_more_than_its_capacity() {
     let (least, most) = (full.iter().min().unwrap(), full.iter().max().unwrap());
     assert!(sizes[0] + 500 < *least, "the text grows with what is held: {sizes:?}");
     assert!(most - least < 200, "{sizes:?}");
+}
+
+/// To be seen when it is made, not hours later when the process is killed.
+#[test]
+#[cfg(target_os = "linux")]
+fn replays_beyond_the_memory_are_refused() {
+    // Pictures of 84,480 numbers; the last is more than any machine has, and the numbers of bytes overflow.
+    for (capacity, observation_size, action_size, bytes) in [
+        (1_000_000_000, 84_480, 1, "337933000000000"),
+        (usize::MAX, OBSERVATION_SIZE, ACTION_SIZE, "18446744073709551615"),
+        (usize::MAX, 1 << 24, 1 << 24, "18446744073709551615"),
+    ] {
+        let error = ReplayBuffer::new(capacity, observation_size, action_size).unwrap_err();
+        assert!(matches!(error, Error::Config { field: "ReplayBuffer::capacity", .. }), "{error}");
+        for word in [&capacity.to_string(), bytes, "bytes that this machine has"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+    assert_eq!(ReplayBuffer::bytes_at_capacity(1_000_000, 84_480, 1), 337_933_000_000);
+}
+
+/// As one that was saved on a larger machine.
+#[test]
+#[cfg(target_os = "linux")]
+fn files_of_replays_beyond_the_memory_are_refused() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("replay.mpo");
+    let mut small = replay(50);
+    small.begin_episode(&[0.0; OBSERVATION_SIZE]).unwrap();
+    small.save(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let (old, new) = (b"\"capacity\":50", b"\"capacity\":99999999999999999");
+    let place = whole.windows(old.len()).position(|window| window == old).unwrap();
+    let start = "mpo replay".len() + 12;
+    let length = u64::from_le_bytes(whole[start - 8..start].try_into().unwrap());
+    let longer = length + (new.len() - old.len()) as u64;
+    let rest = &whole[place + old.len()..whole.len() - 4];
+    let mut forged = [&whole[..start - 8], &longer.to_le_bytes(), &whole[start..place], new, rest].concat();
+    forged.extend(crc32fast::hash(&forged).to_le_bytes());
+    std::fs::write(&path, forged).unwrap();
+    let error = ReplayBuffer::load(&path).unwrap_err();
+    assert!(matches!(error, Error::Format { .. }), "{error}");
+    for words in ["replay.mpo", "99999999999999999", "bytes that this machine has"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }

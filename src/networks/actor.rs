@@ -1,14 +1,13 @@
 //! Policies as networks: observations to Gaussians.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Int, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
+use super::parameters::is_trainable;
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -28,7 +27,7 @@ pub trait Actor: Module + Sync {
     fn action_size(&self) -> usize;
 
     /// The same policy after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
-    /// learns from it. Override it where the module keeps statistics of them.
+    /// learns from it. Override it where the module keeps statistics of them; they stay too where nothing of it is trainable.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
@@ -178,6 +177,9 @@ impl Actor for GaussianActor {
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }
@@ -188,14 +190,67 @@ impl Actor for GaussianActor {
 }
 
 /// Lower-triangular matrices `[batch, n, n]` from their diagonals `[batch, n]` and the entries below them, row after
-/// row, `[batch, n (n - 1) / 2]`: two products with constant matrices that put each entry into its place.
+/// row, `[batch, n (n - 1) / 2]`.
 fn cholesky_factor(diagonal: Tensor<2>, below: Tensor<2>) -> Tensor<3> {
     let [states, n] = diagonal.dims();
-    // Row i n + j of the identity puts an entry into row i, column j.
-    let identity = Tensor::<2>::eye(n * n, &diagonal.device()).cast(diagonal.dtype());
-    let places = |places: Range<usize>| identity.clone().slice(places);
-    let on_diagonal = Tensor::cat((0..n).map(|row| places(row * n + row..row * n + row + 1)).collect(), 0);
-    let off_diagonal = Tensor::cat((1..n).map(|row| places(row * n..row * n + row)).collect(), 0);
-    let flat = diagonal.matmul(on_diagonal) + below.matmul(off_diagonal);
-    flat.reshape([states, n, n])
+    // The diagonal's entries come first, then those below, then a zero for all above.
+    let numbers = Tensor::<1, Int>::arange(0..n as i64, &diagonal.device());
+    let rows: Tensor<2, Int> = numbers.clone().unsqueeze_dim::<2>(1).expand([n, n]);
+    let columns: Tensor<2, Int> = numbers.unsqueeze_dim::<2>(0).expand([n, n]);
+    let below_diagonal = rows.clone() * (rows.clone() - 1) / 2 + columns.clone() + n as i64;
+    let places = below_diagonal
+        .mask_where(columns.clone().equal(rows.clone()), rows.clone())
+        .mask_fill(columns.greater(rows), (n * (n + 1) / 2) as i64);
+    let zero = Tensor::<2>::zeros([states, 1], &diagonal.device()).cast(diagonal.dtype());
+    let entries = Tensor::cat(vec![diagonal, below, zero], 1);
+    entries.select(1, places.flatten(0, 1)).reshape([states, n, n])
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use std::cmp::Ordering;
+
+    use super::*;
+    use crate::host::{tensor, to_host};
+    use crate::rng::Stream;
+
+    /// Each entry in its place, to the bit, and its gradient from there.
+    #[test]
+    fn factors_hold_each_entry_once() {
+        const STATES: usize = 3;
+        let device = Device::flex();
+        let mut rng = Rng::stream(1, Stream::Weights);
+        for n in 2..8 {
+            let below = n * (n - 1) / 2;
+            let [diagonal, lower, slopes] =
+                [n, below, n * n].map(|width| (rng.normals(STATES * width), width));
+            let tracked = |(numbers, width): &(Vec<f32>, usize)| {
+                Tensor::from_inner(tensor::<2>(numbers.clone(), [STATES, *width], &device)).require_grad()
+            };
+            let (on_diagonal, off_diagonal) = (tracked(&diagonal), tracked(&lower));
+            let factor = cholesky_factor(on_diagonal.clone(), off_diagonal.clone());
+            let factors: Vec<f32> = to_host("test", factor.clone().inner()).unwrap();
+            let weights = tensor(slopes.0.clone(), [STATES, n, n], &device);
+            let gradients = (factor * Tensor::from_inner(weights)).sum().backward();
+            let of = |tensor: &Tensor<2>| -> Vec<f32> {
+                to_host("test", tensor.grad(&gradients).unwrap()).unwrap()
+            };
+            let (of_diagonal, of_lower) = (of(&on_diagonal), of(&off_diagonal));
+            for state in 0..STATES {
+                let mut entry = state * below;
+                for row in 0..n {
+                    for column in 0..n {
+                        let place = (state * n + row) * n + column;
+                        let (value, slope) = match column.cmp(&row) {
+                            Ordering::Less => (lower.0[entry], of_lower[entry]),
+                            Ordering::Equal => (diagonal.0[state * n + row], of_diagonal[state * n + row]),
+                            Ordering::Greater => (0.0, slopes.0[place]),
+                        };
+                        entry += usize::from(column < row);
+                        assert_eq!((factors[place], slopes.0[place]), (value, slope), "{n}: {row}, {column}");
+                    }
+                }
+            }
+        }
+    }
 }

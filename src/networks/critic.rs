@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layers::{Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
-use super::parameters::in_place_of;
+use super::parameters::{in_place_of, is_trainable};
 use crate::devices::is_cpu;
 use crate::error::{Result, check_count};
 use crate::rng::Rng;
@@ -195,6 +195,9 @@ impl Critic for QNetwork {
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         self.moments = self.moments.map(|moments| moments.follow(observations));
         self
     }
@@ -204,11 +207,17 @@ impl Critic for QNetwork {
     }
 
     fn start_from(mut self, value: &Tensor<1>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         self.values = self.values.map(|moments| moments.start_from(value.clone()));
         self
     }
 
     fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
+        if !is_trainable(&self) {
+            return self;
+        }
         let Some(before) = self.values.take() else { return self };
         let values = before.clone().follow(targets);
         let [deviation, new_deviation, further] =

@@ -47,6 +47,19 @@ pub(super) fn in_place_of<const D: usize>(old: &Tensor<D>, new: Tensor<D>) -> Te
     new.set_require_grad(old.is_require_grad())
 }
 
+/// Whether any parameter has a gradient.
+pub(crate) fn is_trainable<M: Module>(module: &M) -> bool {
+    struct Any(bool);
+    impl ModuleVisitor for Any {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.val().is_require_grad();
+        }
+    }
+    let mut any = Any(false);
+    module.visit(&mut any);
+    any.0
+}
+
 /// All parameters as numbers.
 pub(crate) fn parameters<M: Module>(module: &M) -> Result<Vec<f32>> {
     flat(module).map_or(Ok(Vec::new()), |vector| to_host("the parameters", vector))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, Kind, ReplayBuffer};
+use super::{Episode, Kind, ReplayBuffer, memory};
 use crate::error::Result;
 use crate::file::{self, Input, Refusal};
 
@@ -54,13 +54,16 @@ impl ReplayBuffer {
     /// Reads a replay from its file: with the same generator it samples what the one that was saved would have.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not a replay's, is damaged, or has another version of the format.
+    /// If the file cannot be read, is not a replay's, is damaged, has another version of the format, or the replay would not
+    /// fit into this machine's memory once it is full.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         file::read(path.as_ref(), &FILE, Self::from_file)
     }
 
     fn from_file(header: Header, file: &mut Input<'_>) -> Result<Self, Refusal> {
         let Header { capacity, observation_size, action_size, oldest, next, episodes } = header;
+        memory::fits(capacity, observation_size, action_size)
+            .map_err(|lack| Refusal::Other(format!("a replay of capacity {lack}"), memory::ACCEPTED))?;
         let empty = Self::new(capacity, observation_size, action_size).map_err(|error| error.to_string())?;
         let rows = next.min(capacity);
         if next > usize::MAX / 2 || next.checked_sub(oldest).is_none_or(|held| held > rows) {
