@@ -4,14 +4,14 @@ mod saved;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use crate::batch::{Batch, Improved, Rows};
+use crate::batch::{Batch, Rows};
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
-use crate::error::{Error, Result, check, check_finite};
+use crate::error::{Result, check, check_finite};
 use crate::estep::EStep;
 use crate::exploration::{Explorer, Noise};
 use crate::gaussian::Gaussian;
-use crate::host::{indices, tensor, to_host};
+use crate::host::{read, tensor, to_host};
 use crate::memory::keep_freed_blocks;
 use crate::metrics::Metrics;
 use crate::mstep::{Constraint, MStep};
@@ -220,7 +220,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        check_kind(self.config.evaluation, batch)?;
+        batch.check_kind(self.config.evaluation)?;
         let Rows { observations, actions, next_observations, improved } =
             batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
@@ -241,17 +241,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         // Actions of the target policy where it is improved and where the critic's targets need them. Next states mostly
         // serve for both, and so do their values.
         let rows = observations.dims()[0];
-        let (states, next, shared_values, apart) = match self.config.improve_at {
+        let (states, next, shared_values) = match self.config.improve_at {
             ImproveAt::States => {
                 let next = self.sample_actions(next_observations, &mut action_samples);
-                (self.sample_actions(observations.clone(), &mut action_samples), next, None, vec![])
+                (self.sample_actions(observations.clone(), &mut action_samples), next, None)
             }
             ImproveAt::NextStates => {
-                let Improved { observations, apart } = improved;
-                let evaluated = with_those_apart(observations, next_observations, &apart);
+                let evaluated = improved.with_those_apart(next_observations);
                 let all = self.sample_actions(evaluated, &mut action_samples);
                 let values = value(&all);
-                (all.narrow(rows), all, Some(values), apart)
+                (all.narrow(rows), all, Some(values))
             }
         };
 
@@ -273,8 +272,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
             // V(s') = mean_j Q'(s', a'_j)
-            let next_values = shared_values.clone().unwrap_or_else(|| value(&next)).mean_dim(1);
-            let next_values = those_apart_in_place(next_values.squeeze_dim(1), rows, &apart);
+            let next_values = match shared_values.clone() {
+                Some(values) => improved.of_next(values.mean_dim(1).squeeze_dim(1)),
+                None => value(&next).mean_dim(1).squeeze_dim(1),
+            };
             let targets = self.critic_targets(batch, &target_critic, &observations, &actions, next_values);
             let critic = critic.observe_targets(&targets);
             let taken = actions.clone().clamp(-1.0, 1.0);
@@ -390,41 +391,6 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 }
 
-/// The states where the policy is improved, then those `apart` of the next ones.
-fn with_those_apart(improved: Tensor<2>, next: Tensor<2>, apart: &[usize]) -> Tensor<2> {
-    if apart.is_empty() {
-        return improved;
-    }
-    let indices = indices(apart.iter().copied(), &next.device());
-    Tensor::cat(vec![improved, next.select(0, indices)], 0)
-}
-
-/// From a number of each of these states that of each row's next state, `[rows]`.
-fn those_apart_in_place(values: Tensor<1>, rows: usize, apart: &[usize]) -> Tensor<1> {
-    if apart.is_empty() {
-        return values;
-    }
-    let mut places: Vec<usize> = (0..rows).collect();
-    apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
-    let places = indices(places.into_iter(), &values.device());
-    values.select(0, places)
-}
-
-/// That a batch is of the kind that this policy evaluation learns from.
-fn check_kind(evaluation: PolicyEvaluation, batch: &Batch) -> Result<()> {
-    let given = match (evaluation, batch) {
-        (PolicyEvaluation::NStep { .. }, Batch::Transitions(_)) => return Ok(()),
-        (PolicyEvaluation::Retrace { .. }, Batch::Sequences(_)) => return Ok(()),
-        (_, Batch::Transitions(_)) => "Batch::Transitions",
-        (_, Batch::Sequences(_)) => "Batch::Sequences",
-    };
-    Err(Error::Config {
-        field: "MpoConfig::evaluation",
-        value: format!("{evaluation:?} and the batch is {given}"),
-        accepted: "NStep with Batch::Transitions, Retrace with Batch::Sequences",
-    })
-}
-
 /// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of
 /// its own, which waits for neither.
 fn both<A: Send, B: Send>(
@@ -433,23 +399,6 @@ fn both<A: Send, B: Send>(
     second: impl FnOnce() -> B + Send,
 ) -> (A, B) {
     if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
-}
-
-/// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`, `[1]` each,
-/// then any `others`.
-fn read<const M: usize>(
-    guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
-    measured: [Tensor<1>; M],
-    others: Vec<Tensor<1>>,
-) -> Result<([f32; M], Vec<f32>)> {
-    let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
-    let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
-    numbers.extend(measured.into_iter().chain(others));
-    let numbers = to_host("an update", Tensor::cat(numbers, 0))?;
-    let (guarded, measured) = numbers.split_at(places.len());
-    places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
-    let (measured, others) = measured.split_at(M);
-    Ok((std::array::from_fn(|index| measured[index]), others.to_vec()))
 }
 
 /// States with actions of the target policy.

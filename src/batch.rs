@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::error::{Result, check, check_shape};
+use crate::config::PolicyEvaluation;
+use crate::error::{Error, Result, check, check_shape};
+use crate::host::indices;
 
 /// What an agent learns from in one update.
 #[derive(Debug, Clone)]
@@ -66,7 +68,46 @@ pub struct Improved<const D: usize> {
     pub apart: Vec<usize>,
 }
 
+impl Improved<2> {
+    /// These states, then those of the `next` ones, `[batch, observation]`, that are apart.
+    pub(crate) fn with_those_apart(&self, next: Tensor<2>) -> Tensor<2> {
+        let improved = self.observations.clone();
+        if self.apart.is_empty() {
+            return improved;
+        }
+        let rows = indices(self.apart.iter().copied(), &next.device());
+        Tensor::cat(vec![improved, next.select(0, rows)], 0)
+    }
+
+    /// From a number of each of those states that of each next state, `[batch]`.
+    pub(crate) fn of_next(&self, values: Tensor<1>) -> Tensor<1> {
+        if self.apart.is_empty() {
+            return values;
+        }
+        let [count, _] = self.observations.dims();
+        let mut places: Vec<usize> = (0..count).collect();
+        self.apart.iter().zip(count..).for_each(|(&row, place)| places[row] = place);
+        let places = indices(places.into_iter(), &values.device());
+        values.select(0, places)
+    }
+}
+
 impl Batch {
+    /// Checks that the batch is of the kind that this policy evaluation learns from.
+    pub(crate) fn check_kind(&self, evaluation: PolicyEvaluation) -> Result<()> {
+        let given = match (evaluation, self) {
+            (PolicyEvaluation::NStep { .. }, Self::Transitions(_)) => return Ok(()),
+            (PolicyEvaluation::Retrace { .. }, Self::Sequences(_)) => return Ok(()),
+            (_, Self::Transitions(_)) => "Batch::Transitions",
+            (_, Self::Sequences(_)) => "Batch::Sequences",
+        };
+        Err(Error::Config {
+            field: "MpoConfig::evaluation",
+            value: format!("{evaluation:?} and the batch is {given}"),
+            accepted: "NStep with Batch::Transitions, Retrace with Batch::Sequences",
+        })
+    }
+
     fn devices(&self) -> Vec<Device> {
         match self {
             Self::Transitions(Transitions {

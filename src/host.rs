@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Element, Int, Tensor, TensorData};
 use tracing::trace;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_finite};
 
 /// Under which target transfers are traced, so that they can be counted.
 const TRANSFERS: &str = "mpo::transfers";
@@ -29,4 +29,21 @@ pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: T
     let data = tensor.try_into_data().map_err(|error| Error::Device { place, reason: error.to_string() })?;
     let numbers = data.convert::<E>().try_into_vec();
     numbers.map_err(|error| Error::Device { place, reason: format!("{error:?}") })
+}
+
+/// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`, `[1]` each,
+/// then any `others`.
+pub(crate) fn read<const M: usize>(
+    guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
+    measured: [Tensor<1>; M],
+    others: Vec<Tensor<1>>,
+) -> Result<([f32; M], Vec<f32>)> {
+    let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
+    let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
+    numbers.extend(measured.into_iter().chain(others));
+    let numbers = to_host("an update", Tensor::cat(numbers, 0))?;
+    let (guarded, measured) = numbers.split_at(places.len());
+    places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
+    let (measured, others) = measured.split_at(M);
+    Ok((std::array::from_fn(|index| measured[index]), others.to_vec()))
 }
