@@ -70,8 +70,8 @@ fn e_step(criterion: &mut Criterion) {
     }
 }
 
-/// The evaluation of a critic of 23-256-256-1 at 256 states with 64 actions each, and the matrix product in it: as one, and
-/// in pieces that stay in the cache.
+/// The evaluation of a critic of 23-256-256-1 at 256 states with 64 actions each, and the matrix product in
+/// it: as one, and in pieces that stay in the cache.
 fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("16384 rows");
     let config = Workload::W1.config();

@@ -18,8 +18,8 @@ use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 
-/// Trains a policy for a task of the DeepMind Control Suite. Beside the other files it writes policy.gif, an episode of
-/// the trained policy.
+/// Trains a policy for a task of the DeepMind Control Suite. Beside the other files it writes policy.gif, an
+/// episode of the trained policy.
 #[derive(Parser)]
 struct Cli {
     /// The task.
@@ -52,7 +52,8 @@ fn main() -> ExitCode {
 
 fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let watch = watch.as_deref();
-    // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps take about an hour.
+    // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps take
+    // about an hour.
     let task_of = |title, env_steps| {
         let preset = arguments.preset.unwrap_or(Preset::Simulation);
         let names = [task.to_possible_value(), preset.to_possible_value()];

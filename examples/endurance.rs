@@ -5,8 +5,9 @@
 //! cargo run --release --example endurance -- --env-steps 1010000 --updates 0 --replay 1000000
 //! ```
 //!
-//! A simulation with 17 observations and 6 action components, which costs next to nothing, gives random numbers. Prints the
-//! process's memory as the run goes, then the times of checkpoints beside the time that the disk takes for as many bytes.
+//! A simulation with 17 observations and 6 action components, which costs next to nothing, gives random
+//! numbers. Prints the process's memory as the run goes, then the times of checkpoints beside the time that
+//! the disk takes for as many bytes.
 
 #[path = "../benches/common/memory.rs"]
 mod memory;

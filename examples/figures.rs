@@ -4,9 +4,9 @@
 //! cargo run --release --example figures
 //! ```
 //!
-//! RESULTS holds runs either as the example `control_suite` leaves them, in folders `<task>-<preset>-<seed>`, or as this project
-//! keeps them: evaluations as `<task>-<preset>-<seed>.csv`, metrics as `metrics/<task>-<preset>-<seed>.csv`. Figures without any
-//! data are left out.
+//! RESULTS holds runs either as the example `control_suite` leaves them, in folders `<task>-<preset>-<seed>`,
+//! or as this project keeps them: evaluations as `<task>-<preset>-<seed>.csv`, metrics as
+//! `metrics/<task>-<preset>-<seed>.csv`. Figures without any data are left out.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -136,7 +136,8 @@ struct Curve {
 }
 
 impl Curve {
-    /// The seeds' runs of a panel, as far as all of them go, at the steps of the first; `None` where there is no run.
+    /// The seeds' runs of a panel, as far as all of them go, at the steps of the first; `None` where there is
+    /// no run.
     fn read(results: &Path, panel: &Panel) -> Result<Option<Self>> {
         let prefix = format!("{}-{}-", panel.task, panel.preset);
         let mut runs = Vec::new();
@@ -232,8 +233,8 @@ impl Curve {
         Ok(())
     }
 
-    /// The iterations (target copies) at no environment step and at the last: the line through first and last point, as
-    /// updates come evenly once the warm-up is over.
+    /// The iterations (target copies) at no environment step and at the last: the line through first and last
+    /// point, as updates come evenly once the warm-up is over.
     fn iterations(&self, preset: &str) -> (f64, f64) {
         let config = if preset.starts_with("paper") { MpoConfig::paper() } else { MpoConfig::default() };
         let period = config.target_period as f64;
@@ -244,7 +245,8 @@ impl Curve {
     }
 }
 
-/// A run's quantity at an environment step, on the line between the rows around it; `None` beyond the run's ends.
+/// A run's quantity at an environment step, on the line between the rows around it; `None` beyond the run's
+/// ends.
 fn at_step(run: &[(f64, f64, f64)], env_steps: f64) -> Option<f64> {
     let next = run.partition_point(|row| row.0 < env_steps);
     let after = run.get(next)?;

@@ -51,8 +51,8 @@ struct Arguments {
     /// The sampled actions a state, where they are not the workload's.
     #[arg(long)]
     samples: Option<usize>,
-    /// At which states the policy is improved: at those of the batch, as in the paper, or at the next ones, whose
-    /// values the critic's targets need anyway.
+    /// At which states the policy is improved: at those of the batch, as in the paper, or at the next ones,
+    /// whose values the critic's targets need anyway.
     #[arg(long, value_enum, default_value_t = States::NextStates)]
     improve_at: States,
     #[command(flatten)]
@@ -152,8 +152,8 @@ impl Parts {
         })
     }
 
-    /// Milliseconds of: the critic (sampled values at one set of states, and its regression), the E-step (dual and
-    /// weights), the M-step.
+    /// Milliseconds of: the critic (sampled values at one set of states, and its regression), the E-step
+    /// (dual and weights), the M-step.
     fn time(
         &mut self,
         config: &MpoConfig,

@@ -3,16 +3,16 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-/// What actions cost, taken from their values in the E-step: one dual and one ε hold for both. The critic knows nothing of
-/// it.
+/// What actions cost, taken from their values in the E-step: one dual and one ε hold for both. The critic
+/// knows nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ActionPenalty {
     /// What is kept low.
     pub cost: ActionCost,
     /// What a cost of 1 takes from an action's value, in the critic's units (see
     /// [`Critic::in_units`](crate::Critic::in_units)). Accepted: 0 or more. Beside
-    /// [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature) it decides how fast actions go to
-    /// where they cost nothing while none is worth more than another.
+    /// [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature) it decides how fast
+    /// actions go to where they cost nothing while none is worth more than another.
     pub weight: f64,
 }
 
@@ -21,13 +21,15 @@ pub struct ActionPenalty {
 pub enum ActionCost {
     /// How far it lies outside [-1, 1], where all actions do the same, as Acme has it (arXiv 2006.00979).
     BeyondBounds,
-    /// Its squared length, the effort, as in MO-MPO's experiments (arXiv 2005.07513): where no action is worth more than another the policy goes
-    /// back to the middle of the action range, and does not drift to its ends.
+    /// Its squared length, the effort, as in MO-MPO's experiments (arXiv 2005.07513): where no action is
+    /// worth more than another the policy goes back to the middle of the action range, and does not drift to
+    /// its ends.
     Effort,
 }
 
 impl ActionCost {
-    /// The costs of `actions` `[batch, samples, action]`, as what is to be raised, `[batch, samples]`: 0 at best.
+    /// The costs of `actions` `[batch, samples, action]`, as what is to be raised, `[batch, samples]`: 0 at
+    /// best.
     pub fn of(self, actions: Tensor<3>) -> Tensor<2> {
         match self {
             Self::BeyondBounds => action_penalty(actions),

@@ -65,17 +65,18 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 pub struct Action {
     /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
     pub action: Vec<f32>,
-    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)), which the replay
-    /// keeps. An excursion's action is one of a few points, whose density is without
-    /// bound: the largest number stands for it, and Retrace cuts its traces there.
+    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)),
+    /// which the replay keeps. An excursion's action is one of a few points, whose density is without bound:
+    /// the largest number stands for it, and Retrace cuts its traces there.
     pub log_probability: f32,
 }
 
 impl MpoAgent {
-    /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is needed).
+    /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
+    /// needed).
     ///
     /// # Errors
-    /// Where a size is 0 or a setting lies outside its accepted range.
+    /// If a size is 0 or a setting lies outside its accepted range.
     pub fn new(
         config: MpoConfig,
         observation_size: usize,
@@ -100,7 +101,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// An agent with networks of the caller's own, on whose device it works: the autodiff side of one.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range, or the networks differ in their sizes or devices.
+    /// If a setting lies outside its accepted range, or the networks differ in their sizes or devices.
     pub fn with_networks(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
         config.validate()?;
         keep_freed_blocks();
@@ -187,11 +188,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(action)
     }
 
-    /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating and deploying
-    /// it; like a sampled action it may reach beyond [-1, 1].
+    /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating
+    /// and deploying it; like a sampled action it may reach beyond [-1, 1].
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite, or the policy is not.
+    /// If the observation has the wrong size or is not finite, or the policy is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
         self.average.mean_action(observation)
     }
@@ -199,7 +200,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Draws a batch from the replay as the settings say.
     ///
     /// # Errors
-    /// Where the replay holds too little.
+    /// If the replay holds too little.
     pub fn sample(&self, replay: &ReplayBuffer, rng: &mut Rng) -> Result<Batch> {
         let (size, discount) = (self.config.batch_size, self.config.discount);
         match self.config.evaluation {
@@ -216,8 +217,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks or is not on
-    /// their device, or a value, the loss, a gradient or an updated parameter is not finite
+    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks
+    /// or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
         batch.check_kind(self.config.evaluation)?;
@@ -238,8 +239,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
             self.target_values(&target_critic, states.observations.clone(), states.actions.clone())
         };
 
-        // Actions of the target policy where it is improved and where the critic's targets need them. Next states mostly
-        // serve for both, and so do their values.
+        // Actions of the target policy where it is improved and where the critic's targets need them. Next
+        // states mostly serve for both, and so do their values.
         let rows = observations.dims()[0];
         let (states, next, shared_values) = match self.config.improve_at {
             ImproveAt::States => {
@@ -306,7 +307,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         (self.actor, self.critic, self.target_critic) = (actor, critic, target_critic);
         self.updates += 1;
         let latest = self.actor.valid();
-        // A plain average at first: nothing is left of the untrained policy, which knew no observation's mean.
+        // A plain average at first: nothing is left of the untrained policy, which knew no observation's
+        // mean.
         let rate = self.config.average_rate.max(1.0 / self.updates as f64);
         self.average = Policy::new(follow(self.average.actor().clone(), &latest, rate));
         self.behaviour = Policy::new(latest);
@@ -319,8 +321,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Metrics::new(measures, &dual, self.config.e_step.epsilon))
     }
 
-    /// The critic and its target before the first update: their values begin where they would be if every reward were the
-    /// batch's mean one. From 0 it would take as many copies of the target as the horizon is long.
+    /// The critic and its target before the first update: their values begin where they would be if every
+    /// reward were the batch's mean one. From 0 it would take as many copies of the target as the horizon is
+    /// long.
     fn started(&self, critic: C, batch: &Batch) -> (C, C) {
         let (rewards, discounts) = match batch {
             Batch::Transitions(batch) => (batch.rewards.clone(), batch.discounts.clone()),
@@ -333,7 +336,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         (critic, target)
     }
 
-    /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next states.
+    /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next
+    /// states.
     fn critic_targets(
         &self,
         batch: &Batch,
@@ -391,8 +395,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     }
 }
 
-/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with a queue of
-/// its own, which waits for neither.
+/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with
+/// a queue of its own, which waits for neither.
 fn both<A: Send, B: Send>(
     device: &Device,
     first: impl FnOnce() -> A + Send,

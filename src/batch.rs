@@ -32,8 +32,8 @@ pub struct Transitions {
     pub improved: Improved<2>,
 }
 
-/// A batch of sequences of consecutive steps, on a device. Behind an episode's last step its first one follows, so that
-/// every step stands in as many sequences as any other, and no episode is too short for one.
+/// A batch of sequences of consecutive steps, on a device. Behind an episode's last step its first one
+/// follows, so that every step stands in as many sequences as any other, and no episode is too short for one.
 #[derive(Debug, Clone)]
 pub struct Sequences {
     /// s_t, `[batch, steps, observation]`.
@@ -46,8 +46,8 @@ pub struct Sequences {
     pub discounts: Tensor<2>,
     /// log b(a|s) of the behaviour policy, `[batch, steps]`.
     pub log_probabilities: Tensor<2>,
-    /// 1 where the step before it in the sequence led to this one, 0 at the first step of the sequence or of an episode,
-    /// `[batch, steps]`.
+    /// 1 where the step before it in the sequence led to this one, 0 at the first step of the sequence or of
+    /// an episode, `[batch, steps]`.
     pub continued: Tensor<2>,
     /// The observation that each step led to, also at an episode's end, `[batch, steps, observation]`.
     pub next_observations: Tensor<3>,
@@ -55,16 +55,17 @@ pub struct Sequences {
     pub improved: Improved<3>,
 }
 
-/// At which states the policy is improved where [`ImproveAt::NextStates`](crate::ImproveAt::NextStates) asks for others than
-/// the batch's own: n steps on, on the episode taken as a circle of the T states in which the agent acted, s_0 to s_{T-1}. From
-/// s_t that is s_{(t + n) mod T}, the next observation in all but the last n steps of an episode. As many steps of an
-/// episode lead to one of these states as to any other, whatever T and n: once each, and never to s_T.
+/// At which states the policy is improved where [`ImproveAt::NextStates`](crate::ImproveAt::NextStates) asks
+/// for others than the batch's own: n steps on, on the episode taken as a circle of the T states in which the
+/// agent acted, s_0 to s_{T-1}. From s_t that is s_{(t + n) mod T}, the next observation in all but the last
+/// n steps of an episode. As many steps of an episode lead to one of these states as to any other, whatever T
+/// and n: once each, and never to s_T.
 #[derive(Debug, Clone)]
 pub struct Improved<const D: usize> {
     /// `[batch, observation]`, or `[batch, steps, observation]`.
     pub observations: Tensor<D>,
-    /// The rows, of sequences one step after another, whose next observation is another state, and one whose value counts:
-    /// the ends of episodes that were cut off. In ascending order. It is evaluated besides.
+    /// The rows, of sequences one step after another, whose next observation is another state, and one whose
+    /// value counts: the ends of episodes that were cut off. In ascending order. It is evaluated besides.
     pub apart: Vec<usize>,
 }
 
@@ -147,8 +148,8 @@ impl Batch {
         }
     }
 
-    /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these sizes, and all
-    /// its tensors to be on this device.
+    /// The states, actions and next states of a batch, one a row, once all its shapes are seen to fit these
+    /// sizes, and all its tensors to be on this device.
     pub(crate) fn rows(&self, observation: usize, n: usize, device: &Device) -> Result<Rows> {
         let all = |devices: &Vec<Device>| devices.iter().all(|one| one == device && !one.is_autodiff());
         check("the batch's devices", self.devices(), all, "the agent's, without autodiff")?;

@@ -9,8 +9,8 @@ use crate::file::{rename, sync_folder};
 
 /// The checkpoints of one run: a folder for each, named by the environment steps made.
 ///
-/// A name ends with a word while the folder is not, or no longer, a checkpoint: `.part` while it is written, `.old` while
-/// it is removed, and `.damaged` if it could not be loaded.
+/// A name ends with a word while the folder is not, or no longer, a checkpoint: `.part` while it is written,
+/// `.old` while it is removed, and `.damaged` if it could not be loaded.
 pub(crate) struct Checkpoints {
     folder: PathBuf,
     kept: usize,
@@ -78,8 +78,8 @@ impl Checkpoints {
         Ok(found)
     }
 
-    /// Saves a checkpoint with the files that `write` puts into a folder: it appears at once, or not at all. Then the
-    /// oldest are removed.
+    /// Saves a checkpoint with the files that `write` puts into a folder: it appears at once, or not at all.
+    /// Then the oldest are removed.
     pub(crate) fn save(&self, steps: u64, write: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let path = self.folder.join(format!("{PREFIX}{steps:012}"));
         let part = path.with_extension("part");
@@ -122,7 +122,8 @@ impl Checkpoints {
         self.on_files(|| rename(path, &aside))
     }
 
-    /// Gives back its name to a checkpoint that was moved away for a newer one of the same step, which never came.
+    /// Gives back its name to a checkpoint that was moved away for a newer one of the same step, which never
+    /// came.
     fn bring_back(&self) -> Result<()> {
         for name in self.names()? {
             let path = self.folder.join(&name);

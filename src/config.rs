@@ -14,8 +14,9 @@ use crate::targets::CriticLoss;
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
-/// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder exploration, and
-/// [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
+/// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder
+/// exploration, and [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they
+/// are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MpoConfig {
     /// γ, how much a reward counts one step later. Accepted: 0 to 1. It looks about 1 / (1 - γ) steps ahead;
@@ -34,26 +35,27 @@ pub struct MpoConfig {
     /// How it explores.
     #[serde(default)]
     pub exploration: Exploration,
-    /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216. More make both
-    /// less noisy; the time of an update grows with it.
+    /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216.
+    /// More make both less noisy; the time of an update grows with it.
     pub sampled_actions: usize,
-    /// The number of states in a batch. Accepted: 1 to 16,777,216. With Retrace, sequences are drawn until they hold that
-    /// many.
+    /// The number of states in a batch. Accepted: 1 to 16,777,216. With Retrace, sequences are drawn until
+    /// they hold that many.
     pub batch_size: usize,
-    /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an update's
-    /// arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in them,
-    /// and for observations and values whose spread is not small beside their size: the target critic normalises in them too.
+    /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an
+    /// update's arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in
+    /// them, and for observations and values whose spread is not small beside their size: the target critic
+    /// normalises in them too.
     #[serde(default)]
     pub target_critic_precision: Precision,
     /// At which states of a batch the policy is improved.
     pub improve_at: ImproveAt,
-    /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small values
-    /// learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
+    /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small
+    /// values learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
     pub target_period: u64,
-    /// The policy that is evaluated and deployed is an average of the latest ones, over about 1 / `average_rate` updates:
-    /// a policy that learns wanders a little with each update, its average does not. While fewer are made it is
-    /// the plain average of all. Accepted: above 0, to 1, which takes the latest policy itself. It changes nothing of what
-    /// is learnt.
+    /// The policy that is evaluated and deployed is an average of the latest ones, over about 1 /
+    /// `average_rate` updates: a policy that learns wanders a little with each update, its average does not.
+    /// While fewer are made it is the plain average of all. Accepted: above 0, to 1, which takes the latest
+    /// policy itself. It changes nothing of what is learnt.
     pub average_rate: f64,
     /// The E-step.
     pub e_step: EStepConfig,
@@ -66,8 +68,9 @@ pub struct MpoConfig {
 /// How the targets of the critic are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum PolicyEvaluation {
-    /// The rewards of up to `steps` steps as they were seen, then the target critic. 1 is TD(0), the paper's. More steps
-    /// carry rewards back faster, but are biased towards the older policies that took them; 3 to 5 is usual.
+    /// The rewards of up to `steps` steps as they were seen, then the target critic. 1 is TD(0), the paper's.
+    /// More steps carry rewards back faster, but are biased towards the older policies that took them; 3 to 5
+    /// is usual.
     NStep {
         /// Accepted: at least 1.
         steps: usize,
@@ -86,22 +89,24 @@ pub enum PolicyEvaluation {
 pub enum ImproveAt {
     /// The states s of the batch, as in the paper, with samples of their own.
     States,
-    /// The next states s', whose sampled actions and values the critic's targets need anyway: the most expensive part of
-    /// an update is done once, not twice. Every state in which the agent acted counts the same, as with
-    /// [`States`](Self::States): where the episode ends before the next state, one of its first states takes its place
-    /// (see [`Improved`](crate::Improved)).
+    /// The next states s', whose sampled actions and values the critic's targets need anyway: the most
+    /// expensive part of an update is done once, not twice. Every state in which the agent acted counts the
+    /// same, as with [`States`](Self::States): where the episode ends before the next state, one of its first
+    /// states takes its place (see [`Improved`](crate::Improved)).
     NextStates,
 }
 
 impl Default for MpoConfig {
-    /// The modern preset, one for all of the control suite's tasks: normalised networks, observations and values, a critic
-    /// that learns faster than the policy, a diagonal covariance with a constraint for each dimension, 5-step targets.
+    /// The modern preset, one for all of the control suite's tasks: normalised networks, observations and
+    /// values, a critic that learns faster than the policy, a diagonal covariance with a constraint for each
+    /// dimension, 5-step targets.
     ///
-    /// Neither the unit of the rewards nor a constant added to all of them changes what is learnt, up to rounding: factors of
-    /// 1e-4 to 1e4 and constants of ten times the rewards' size are tested. Where episodes can terminate, a constant is
-    /// another task: it says what going on is worth.
+    /// Neither the unit of the rewards nor a constant added to all of them changes what is learnt, up to
+    /// rounding: factors of 1e-4 to 1e4 and constants of ten times the rewards' size are tested. Where
+    /// episodes can terminate, a constant is another task: it says what going on is worth.
     ///
-    /// No action is anything but the policy's, with its noise: see [`MpoConfig::simulation`] for what explores more boldly.
+    /// No action is anything but the policy's, with its noise: see [`MpoConfig::simulation`] for what
+    /// explores more boldly.
     fn default() -> Self {
         let network = NetworkConfig {
             hidden: vec![256, 256],
@@ -149,21 +154,21 @@ impl Default for MpoConfig {
 }
 
 impl MpoConfig {
-    /// The default preset for simulations in which rewards are rare: besides its noise it explores by [`Excursions`], which
-    /// drive each component of the action from one of its ends to the other for whole episodes at a time. For nothing that
-    /// can break.
+    /// The default preset for simulations in which rewards are rare: besides its noise it explores by
+    /// [`Excursions`], which drive each component of the action from one of its ends to the other for whole
+    /// episodes at a time. For nothing that can break.
     pub fn simulation() -> Self {
         let default = Self::default();
         let exploration = Exploration { excursions: Some(Excursions::default()), ..default.exploration };
         Self { exploration, ..default }
     }
 
-    /// The replication paper's settings: Table 1, 64 sampled actions, TD(0), ReLU layers of 256, a full covariance,
-    /// five turns of multipliers and policy, gradients clipped to 0.1.
+    /// The replication paper's settings: Table 1, 64 sampled actions, TD(0), ReLU layers of 256, a full
+    /// covariance, five turns of multipliers and policy, gradients clipped to 0.1.
     ///
-    /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of 256, the
-    /// multipliers' steps). Targets are copied every iteration, which is 100 updates here: the paper makes three passes over
-    /// the trajectories of an iteration, but does not state how many these are.
+    /// What the paper does not state is taken from the code it is modelled on (the Huber loss, the batch of
+    /// 256, the multipliers' steps). Targets are copied every iteration, which is 100 updates here: the paper
+    /// makes three passes over the trajectories of an iteration, but does not state how many these are.
     pub fn paper() -> Self {
         let network = NetworkConfig {
             hidden: vec![256, 256],

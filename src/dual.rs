@@ -1,7 +1,9 @@
-//! The convex dual of the E-step, in plain `f64` arithmetic. (`dual/on_device.rs` has it in tensor operations.)
+//! The convex dual of the E-step, in plain `f64` arithmetic. (`dual/on_device.rs` has it in tensor
+//! operations.)
 //!
-//! Maximising E_s E_q\[Q\] subject to E_s KL(q ‖ π) ≤ ε has the solution q ∝ π exp(Q/η), where the temperature η
-//! minimises the dual (replication paper, eq. 8; arXiv 1806.06920, eq. 9), here in its stable form
+//! Maximising E_s E_q\[Q\] subject to E_s KL(q ‖ π) ≤ ε has the solution q ∝ π exp(Q/η), where the
+//! temperature η minimises the dual (replication paper, eq. 8; arXiv 1806.06920, eq. 9), here in its stable
+//! form
 //!
 //! ```text
 //! g(η) = η ε + mean_s [ max_j Q_sj + η log Σ_j p_sj exp((Q_sj - max_j Q_sj) / η) ]
@@ -29,8 +31,8 @@ pub enum DualForm {
     /// With the largest value of each state taken out of the exponential.
     #[default]
     Stable,
-    /// Eq. 8 of the replication paper as printed, in single precision: exp(Q/η) overflows where Q/η > 88. Only
-    /// for reproducing the paper's figure 5.
+    /// Eq. 8 of the replication paper as printed, in single precision: exp(Q/η) overflows where Q/η > 88.
+    /// Only for reproducing the paper's figure 5.
     Unstable,
 }
 
@@ -80,7 +82,7 @@ impl Dual {
     /// The dual for `values` of M = `samples` sampled actions a state, state after state.
     ///
     /// # Errors
-    /// Where there is no state or action, the number of values is no multiple of `samples`, a value is not
+    /// If there is no state or action, the number of values is no multiple of `samples`, a value is not
     /// finite, or `epsilon` is not positive and finite.
     pub fn new(values: impl IntoIterator<Item = f64>, samples: usize, epsilon: f64) -> Result<Self> {
         check("epsilon", epsilon, |&e| e > 0.0 && e.is_finite(), "a positive, finite number")?;
@@ -100,10 +102,11 @@ impl Dual {
         Ok(Self { below_max, max, prior: Vec::new(), samples, epsilon, form: DualForm::Stable })
     }
 
-    /// Weighs the actions by `prior`, the policy's probabilities of an enumerated action set, in place of 1/M.
+    /// Weighs the actions by `prior`, the policy's probabilities of an enumerated action set, in place of
+    /// 1/M.
     ///
     /// # Errors
-    /// Where the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-6).
+    /// If the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-6).
     pub fn with_prior(mut self, mut prior: Vec<f64>) -> Result<Self> {
         check_size("prior", prior.len(), self.below_max.len())?;
         for state in prior.chunks_mut(self.samples) {
@@ -156,7 +159,8 @@ impl Dual {
         };
         DualPoint {
             value: temperature * self.epsilon + max + temperature * log_partition / states,
-            // Rounding alone can make these slightly negative; an overflow of the unstable form is infeasible.
+            // Rounding alone can make these slightly negative; an overflow of the unstable form is
+            // infeasible.
             kl: if kl.is_nan() { f64::INFINITY } else { (kl / states).max(0.0) },
             curvature: (variance / states).max(0.0) / temperature,
         }
@@ -166,7 +170,7 @@ impl Dual {
     /// by a bracket. `start` is a first guess, such as the last batch's temperature.
     ///
     /// # Errors
-    /// Where `lower_bound` is negative or not finite.
+    /// If `lower_bound` is negative or not finite.
     pub fn solve(&self, lower_bound: f64, start: Option<f64>) -> Result<DualSolution> {
         check("lower_bound", lower_bound, |&bound| bound >= 0.0 && bound.is_finite(), "0 or more, finite")?;
         // Hoeffding: KL(w ‖ p) ≤ range² / (8 η²), so that the KL divergence is feasible at `high`.

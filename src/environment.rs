@@ -8,9 +8,9 @@ use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward,
 /// A task with continuous actions: the one trait to implement in order to train.
 ///
 /// The environment speaks its own units: observations as they are measured, actions inside
-/// [`action_bounds`](Environment::action_bounds). The policy works in [-1, 1]; the library maps between them and
-/// never hands over an action outside the bounds. Every episode has to end at some time, be it by truncation: an
-/// evaluation plays whole episodes.
+/// [`action_bounds`](Environment::action_bounds). The policy works in [-1, 1]; the library maps between them
+/// and never hands over an action outside the bounds. Every episode has to end at some time, be it by
+/// truncation: an evaluation plays whole episodes.
 ///
 /// ```
 /// use mpo::{ActionBounds, Environment, Step};
@@ -61,9 +61,9 @@ pub trait Environment {
     /// Applies one action, given in the environment's units and inside its bounds.
     fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error>;
 
-    /// Whether an episode can be played again: the seed and the actions alone decide its course, to the last bit, and
-    /// playing it does nothing but take time. A run that is resumed then brings the episode that was under way back by
-    /// playing it again. Otherwise, as on a robot, it begins a new one.
+    /// Whether an episode can be played again: the seed and the actions alone decide its course, to the last
+    /// bit, and playing it does nothing but take time. A run that is resumed then brings the episode that was
+    /// under way back by playing it again. Otherwise, as on a robot, it begins a new one.
     fn repeatable(&self) -> bool {
         false
     }
@@ -138,7 +138,7 @@ impl ActionBounds {
     /// Maps an action of the policy to the environment's units: [-1, 1] to the bounds, clipped to them.
     ///
     /// # Errors
-    /// Where the action has the wrong size or is not finite.
+    /// If the action has the wrong size or is not finite.
     pub fn to_environment(&self, action: &[f32]) -> Result<Vec<f32>> {
         check_size("action", action.len(), self.size())?;
         check_finite("action", action)?;
@@ -208,8 +208,8 @@ impl<E: Environment> Checked<E> {
     }
 }
 
-/// The environment's answer, or its error or panic as one of this crate's. A panic may leave an environment in any
-/// state; the next reset is what puts it right.
+/// The environment's answer, or its error or panic as one of this crate's. A panic may leave an environment
+/// in any state; the next reset is what puts it right.
 fn guarded<T, E: Into<BoxedError>>(place: &'static str, call: impl FnOnce() -> Result<T, E>) -> Result<T> {
     let source = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(answer)) => return Ok(answer),

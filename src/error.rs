@@ -196,7 +196,8 @@ pub(crate) fn check_finite(place: &'static str, values: &[f32]) -> Result<()> {
     }
 }
 
-/// Checks that a reward is finite, and so small that values and their squares are numbers in single precision.
+/// Checks that a reward is finite, and so small that values and their squares are numbers in single
+/// precision.
 pub(crate) fn check_reward(reward: f32) -> Result<()> {
     const LARGEST: f32 = 1e12;
     check_finite("reward", &[reward])?;

@@ -10,17 +10,18 @@ use crate::host::{tensor, to_host};
 /// Settings of the [`EStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EStepConfig {
-    /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the actions.
-    /// Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual choice, and
-    /// log M (all weight on the best of M actions) the largest that makes a difference.
+    /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the
+    /// actions. Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual
+    /// choice, and log M (all weight on the best of M actions) the largest that makes a difference.
     pub epsilon: f64,
     /// How the temperature is found.
     pub solver: TemperatureSolver,
     /// How the dual is computed; anything but the stable form is for comparison only.
     pub form: DualForm,
-    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) and [`OnDevice`](TemperatureSolver::OnDevice) may
-    /// choose, in the unit of the values that it is given; an agent gives it those of its critic, in units of their spread
-    /// where that [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
+    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) and
+    /// [`OnDevice`](TemperatureSolver::OnDevice) may choose, in the unit of the values that it is given; an
+    /// agent gives it those of its critic, in units of their spread where that [normalises
+    /// values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
     /// temperature free; else differences far below it count as none: they are the critic's noise.
     pub minimum_temperature: f64,
 }
@@ -42,14 +43,15 @@ pub enum TemperatureSolver {
     /// Minimises the batch's dual to a relative gap of 1e-6 or better.
     #[default]
     Exact,
-    /// The same in a fixed number of steps in single precision where the values are, for a GPU: the update then waits for
-    /// the host once less. The weights keep to ε however few the steps.
+    /// The same in a fixed number of steps in single precision where the values are, for a GPU: the update
+    /// then waits for the host once less. The weights keep to ε however few the steps.
     OnDevice {
         /// Newton steps. Accepted: at least 1. From the last batch's temperature 8 are plenty.
         steps: usize,
     },
-    /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv 2006.00979),
-    /// for comparison. It knows no lowest temperature, and so no optimum at one: [`DualSolution::interior`] always holds.
+    /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv
+    /// 2006.00979), for comparison. It knows no lowest temperature, and so no optimum at one:
+    /// [`DualSolution::interior`] always holds.
     GradientStep {
         /// Adam's learning rate on x; 0.01 is usual.
         learning_rate: f64,
@@ -58,8 +60,8 @@ pub enum TemperatureSolver {
     },
 }
 
-/// The non-parametric E-step (replication paper, eq. 6-8): weights of the sampled actions that raise the expected
-/// value as far as ε allows.
+/// The non-parametric E-step (replication paper, eq. 6-8): weights of the sampled actions that raise the
+/// expected value as far as ε allows.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -94,7 +96,7 @@ impl EStep {
     /// An E-step with these settings.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range.
+    /// If a setting lies outside its accepted range.
     pub fn new(config: EStepConfig) -> Result<Self> {
         check(
             "EStepConfig::epsilon",
@@ -140,7 +142,7 @@ impl EStep {
     /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`.
     ///
     /// # Errors
-    /// Where there is no state or action, or a value is not finite; the E-step then stays as it was.
+    /// If there is no state or action, or a value is not finite; the E-step then stays as it was.
     pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
         let [states, samples] = values.dims();
         check_shape("action values", &[states, samples], &[states, samples])?;
@@ -224,7 +226,8 @@ impl Descent {
         Self { x, ..Self::default() }
     }
 
-    /// The solution at the temperature before the step, as the weights of a batch do not wait for its own step.
+    /// The solution at the temperature before the step, as the weights of a batch do not wait for its own
+    /// step.
     fn step(&mut self, dual: &Dual, learning_rate: f64, epsilon: f64) -> DualSolution {
         let temperature = self.x.max(0.0) + (-self.x.abs()).exp().ln_1p() + Self::FLOOR;
         let point = dual.evaluate(temperature);

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, check};
 use crate::rng::Rng;
 
-/// How an agent explores: by noise around the policy's mean, and by excursions away from it. For one environment at a time:
-/// both go on from each call of [`MpoAgent::act`](crate::MpoAgent::act) to the next.
+/// How an agent explores: by noise around the policy's mean, and by excursions away from it. For one
+/// environment at a time: both go on from each call of [`MpoAgent::act`](crate::MpoAgent::act) to the next.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Exploration {
     /// How the noise of one action hangs together with that of the next.
@@ -15,25 +15,26 @@ pub struct Exploration {
     pub excursions: Option<Excursions>,
 }
 
-/// How the noise of one action hangs together with that of the next. Each action's by itself is standard normal; its
-/// density, from which Retrace has its ratios, is that given the noise of the actions before.
+/// How the noise of one action hangs together with that of the next. Each action's by itself is standard
+/// normal; its density, from which Retrace has its ratios, is that given the noise of the actions before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum NoiseColour {
     /// Not at all. Over a few steps such noise averages out, and a body with inertia hardly moves.
     #[default]
     White,
-    /// Its power falls as 1 / frequency: swings of every length up to hundreds of steps (Eberhard et al., "Pink Noise Is All
-    /// You Need", ICLR 2023).
+    /// Its power falls as 1 / frequency: swings of every length up to hundreds of steps (Eberhard et al.,
+    /// "Pink Noise Is All You Need", ICLR 2023).
     Pink,
 }
 
-/// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to the other from time to
-/// time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them
-/// as it is not by noise around a mean, and comes upon rewards that are rare.
+/// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to
+/// the other from time to time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body
+/// that lies on the ground is thrown about by them as it is not by noise around a mean, and comes upon
+/// rewards that are rare.
 ///
-/// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find a temperature
-/// above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
-/// more than another.
+/// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find
+/// a temperature above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while
+/// some action is worth more than another.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Excursions {
     /// The probability of an excursion while the policy is not informed. Accepted: 0 to 1.
@@ -42,9 +43,9 @@ pub struct Excursions {
     pub informed: f64,
     /// The actions of a phase: as many as an episode has, or the body's falls take. Accepted: at least 1.
     pub phase: u64,
-    /// How many actions in a row a component stays at one end, in the mean: each goes to its other end with probability
-    /// 1 / hold, whatever the others do. Accepted: at least 1. About as many as a limb needs from one end to the other; 2
-    /// tosses a coin each time, 1 changes ends each time.
+    /// How many actions in a row a component stays at one end, in the mean: each goes to its other end with
+    /// probability 1 / hold, whatever the others do. Accepted: at least 1. About as many as a limb needs from
+    /// one end to the other; 2 tosses a coin each time, 1 changes ends each time.
     pub hold: f64,
 }
 
@@ -65,8 +66,8 @@ impl Excursions {
     }
 }
 
-/// Time constants in steps, two octaves apart. As many autoregressive processes of equal power add up to pink noise between
-/// the periods of the first and the last.
+/// Time constants in steps, two octaves apart. As many autoregressive processes of equal power add up to pink
+/// noise between the periods of the first and the last.
 const TIME_CONSTANTS: [f32; 5] = [0.0, 4.0, 16.0, 64.0, 256.0];
 
 /// Over how many updates it is judged whether the policy is informed.
@@ -77,8 +78,8 @@ const JUDGED: f64 = 500.0;
 pub(crate) struct Explorer {
     config: Exploration,
     rng: Rng,
-    /// The state of each process for each component of the action, process after process; empty before the first action
-    /// and for white noise.
+    /// The state of each process for each component of the action, process after process; empty before the
+    /// first action and for white noise.
     processes: Vec<f32>,
     /// The share of the latest E-steps that were informed.
     informed: f64,
@@ -194,7 +195,8 @@ mod tests {
     use super::*;
     use crate::rng::Stream;
 
-    /// Standard normal at each step, and correlated over `lag` steps as the sum of the processes is in closed form.
+    /// Standard normal at each step, and correlated over `lag` steps as the sum of the processes is in closed
+    /// form.
     #[test]
     fn has_the_correlations_of_its_colour() {
         const STEPS: usize = 400_000;

@@ -1,8 +1,8 @@
 //! The library's files: whole and undamaged, or refused.
 //!
-//! A file is its kind's name, the version of its format, a header in JSON, plain little-endian numbers, and a checksum over
-//! all of it. The order up to the header stays the same in all versions to come, so that a file of another version can say
-//! who wrote it.
+//! A file is its kind's name, the version of its format, a header in JSON, plain little-endian numbers, and a
+//! checksum over all of it. The order up to the header stays the same in all versions to come, so that a file
+//! of another version can say who wrote it.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -2,7 +2,8 @@
 //!
 //! Shapes: B states in the batch, M actions a state, n components of an action. A covariance is given by its
 //! Cholesky factor L (Σ = L Lᵀ) or, where it is diagonal, by the standard deviations. Nothing here forms a
-//! determinant or an inverse of a covariance: log det Σ = 2 Σ_i log L_ii, and systems are solved by substitution.
+//! determinant or an inverse of a covariance: log det Σ = 2 Σ_i log L_ii, and systems are solved by
+//! substitution.
 
 use burn::tensor::{Int, Tensor};
 
@@ -109,8 +110,9 @@ impl Scale {
     }
 }
 
-/// The two halves of KL(old ‖ new), each for itself under a trust region of its own (arXiv 1812.02256; replication
-/// paper, eq. 12, whose labels are swapped). Joint: `[batch, 1]`; per dimension: `[batch, action]`.
+/// The two halves of KL(old ‖ new), each for itself under a trust region of its own (arXiv 1812.02256;
+/// replication paper, eq. 12, whose labels are swapped). Joint: `[batch, 1]`; per dimension: `[batch,
+/// action]`.
 #[derive(Debug, Clone)]
 pub struct DecoupledKl {
     /// C_μ: the means differ, both under the old covariance.
@@ -154,8 +156,8 @@ impl Gaussian {
         self.scale.half_log_det() + 0.5 * self.action_size() as f64 * (1.0 + LOG_TWO_PI)
     }
 
-    /// C_μ = ½ (μ - μ_k)ᵀ Σ_k⁻¹ (μ - μ_k) and C_Σ = ½ \[tr(Σ⁻¹ Σ_k) - n + log(det Σ / det Σ_k)\] from `old` = π_k
-    /// to this policy, each `[batch, 1]`.
+    /// C_μ = ½ (μ - μ_k)ᵀ Σ_k⁻¹ (μ - μ_k) and C_Σ = ½ \[tr(Σ⁻¹ Σ_k) - n + log(det Σ / det Σ_k)\] from `old` =
+    /// π_k to this policy, each `[batch, 1]`.
     pub fn decoupled_kl(&self, old: &Self) -> DecoupledKl {
         let shift = (self.mean.clone() - old.mean.clone()).unsqueeze_dim(2);
         let mean = old.scale.whiten(shift).square().sum_dim(1).squeeze_dim::<2>(2) * 0.5;

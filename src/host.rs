@@ -1,4 +1,5 @@
-//! Between the host's numbers and the device's tensors: nothing else in the crate moves numbers from one to the other.
+//! Between the host's numbers and the device's tensors: nothing else in the crate moves numbers from one to
+//! the other.
 
 use burn::tensor::{Device, Element, Int, Tensor, TensorData};
 use tracing::trace;
@@ -22,8 +23,8 @@ pub(crate) fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Ten
     Tensor::from_data(TensorData::new(rows, shape), device)
 }
 
-/// The tensor's numbers, row after row. It waits for all that the device still has to compute for them, which may fail;
-/// `place` says what they are.
+/// The tensor's numbers, row after row. It waits for all that the device still has to compute for them, which
+/// may fail; `place` says what they are.
 pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: Tensor<D>) -> Result<Vec<E>> {
     trace!(target: TRANSFERS, numbers = tensor.shape().num_elements(), "to the host");
     let data = tensor.try_into_data().map_err(|error| Error::Device { place, reason: error.to_string() })?;
@@ -31,8 +32,8 @@ pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: T
     numbers.map_err(|error| Error::Device { place, reason: format!("{error:?}") })
 }
 
-/// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`, `[1]` each,
-/// then any `others`.
+/// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`,
+/// `[1]` each, then any `others`.
 pub(crate) fn read<const M: usize>(
     guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
     measured: [Tensor<1>; M],

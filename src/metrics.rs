@@ -7,8 +7,8 @@ use crate::dual::DualSolution;
 use crate::gaussian::Gaussian;
 use crate::mstep::MStepReport;
 
-/// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1 is on the
-/// boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
+/// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1 is on
+/// the boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
     /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
@@ -16,7 +16,8 @@ pub struct Metrics {
     pub critic_loss: f64,
     /// η, [in the critic's units](crate::Critic::in_units).
     pub temperature: f64,
-    /// g(η), an upper bound on the value, less the action penalty, that any weights within ε reach, in the critic's units.
+    /// g(η), an upper bound on the value, less the action penalty, that any weights within ε reach, in the
+    /// critic's units.
     pub dual: f64,
     /// mean_s KL(q ‖ 1/M) / ε of the weights q that the M-step fits the policy to.
     pub kl: f64,
@@ -32,8 +33,8 @@ pub struct Metrics {
     pub multiplier_mean: f64,
     /// α_Σ.
     pub multiplier_covariance: f64,
-    /// The mean of L_ii over batch and dimensions, of the target policy: for a diagonal covariance the standard
-    /// deviation.
+    /// The mean of L_ii over batch and dimensions, of the target policy: for a diagonal covariance the
+    /// standard deviation.
     pub standard_deviation: f64,
 }
 

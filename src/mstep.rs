@@ -1,7 +1,7 @@
 //! The M-step: a weighted maximum-likelihood fit of the policy inside decoupled trust regions.
 //!
-//! Shapes: B states in the batch, M sampled actions, n components of an action; k multipliers a constraint: 1, or n
-//! with one constraint for each dimension.
+//! Shapes: B states in the batch, M sampled actions, n components of an action; k multipliers a constraint:
+//! 1, or n with one constraint for each dimension.
 
 mod gradient;
 
@@ -21,8 +21,8 @@ pub use gradient::{PolicyGradient, Scatter, Statistics, policy_gradient};
 /// Settings of the [`MStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MStepConfig {
-    /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one constraint a
-    /// dimension it holds for each dimension.
+    /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one
+    /// constraint a dimension it holds for each dimension.
     pub epsilon_mean: f64,
     /// ε_Σ, the same for the covariance; far smaller, so that the policy keeps exploring. Accepted: above 0.
     pub epsilon_covariance: f64,
@@ -45,8 +45,8 @@ pub enum Constraint {
     PerDimension,
 }
 
-/// The Lagrange multipliers: α ← max(0, α + learning rate · (C / ε - 1)), projected gradient steps in which the
-/// violation is measured in units of ε.
+/// The Lagrange multipliers: α ← max(0, α + learning rate · (C / ε - 1)), projected gradient steps in which
+/// the violation is measured in units of ε.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MultiplierConfig {
     /// The multipliers of the mean's constraint at the start. Accepted: 0 or more.
@@ -85,7 +85,7 @@ impl MStep {
     /// An M-step for actions of `action_size` components, on `device`.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range.
+    /// If a setting lies outside its accepted range.
     pub fn new(config: MStepConfig, action_size: usize, device: &Device) -> Result<Self> {
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
         let not_negative = |&x: &f64| x >= 0.0 && x.is_finite();
@@ -124,13 +124,14 @@ impl MStep {
         &self.config
     }
 
-    /// Moves `actor` towards the weighted actions, keeping it near `old`, the target policy that sampled them.
+    /// Moves `actor` towards the weighted actions, keeping it near `old`, the target policy that sampled
+    /// them.
     ///
     /// `observations` are `[batch, observation]`, `actions` `[batch, samples, action]` and `weights`
     /// `[batch, samples]`, all on the inner device.
     ///
     /// # Errors
-    /// Where the shapes do not fit each other, or constraints for each dimension meet a full covariance.
+    /// If the shapes do not fit each other, or constraints for each dimension meet a full covariance.
     pub fn improve<A: Actor>(
         &mut self,
         mut actor: A,
@@ -180,7 +181,8 @@ impl MStep {
 
     /// The batch in pieces, whose policies and gradients are computed side by side.
     ///
-    /// Where there is one turn only, it is as short as the critic's step beside it: more turns are worth it, on a CPU.
+    /// Where there is one turn only, it is as short as the critic's step beside it: more turns are worth it,
+    /// on a CPU.
     fn pieces(
         &self,
         observations: &Tensor<2>,

@@ -53,7 +53,7 @@ impl<A: Actor> Policy<A> {
     /// The distribution over actions for one observation, `[1, action]`.
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite, or the network has no parameters.
+    /// If the observation has the wrong size or is not finite, or the network has no parameters.
     pub fn at(&self, observation: &[f32]) -> Result<Gaussian> {
         check_size("observation", observation.len(), self.actor.observation_size())?;
         check_finite("observation", observation)?;
@@ -61,11 +61,11 @@ impl<A: Actor> Policy<A> {
         Ok(self.actor.policy(tensor(observation.to_vec(), [1, observation.len()], &device)))
     }
 
-    /// The mean action for one observation; it may reach beyond [-1, 1], to which the environment's is clipped (see
-    /// [`ActionBounds::to_environment`](crate::ActionBounds::to_environment)).
+    /// The mean action for one observation; it may reach beyond [-1, 1], to which the environment's is
+    /// clipped (see [`ActionBounds::to_environment`](crate::ActionBounds::to_environment)).
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite, or the action is not.
+    /// If the observation has the wrong size or is not finite, or the action is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
         let mean = to_host(ACTION, self.at(observation)?.mean.inner())?;
         check_finite(ACTION, &mean)?;
@@ -88,11 +88,11 @@ const FILE: Kind = Kind {
 };
 
 impl Policy {
-    /// Writes the policy to a file of its own: a few bytes more than four a parameter. What stood there before is replaced
-    /// at once, or not at all.
+    /// Writes the policy to a file of its own: a few bytes more than four a parameter. What stood there
+    /// before is replaced at once, or not at all.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let header = Header {
             observation_size: self.actor.observation_size(),
@@ -106,7 +106,7 @@ impl Policy {
     /// Reads a policy from its file, onto `device`.
     ///
     /// # Errors
-    /// Where the file cannot be read, is not a policy's, is damaged, or has another version of the format.
+    /// If the file cannot be read, is not a policy's, is damaged, or has another version of the format.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         file::read(path.as_ref(), &FILE, |header: Header, file| {
             let Header { observation_size, action_size, actor } = header;

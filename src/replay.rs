@@ -56,9 +56,9 @@ struct Episode {
 
 /// Stores episodes, each observation once, and evicts the oldest steps when full.
 ///
-/// Sampling is uniform over all steps held, those of the episode under way included. An episode of T steps takes
-/// T + 1 of the capacity, one for each observation, of 4 (observation + action) + 9 bytes each; memory grows with what
-/// is stored, up to the capacity ([`bytes_at_capacity`](Self::bytes_at_capacity)).
+/// Sampling is uniform over all steps held, those of the episode under way included. An episode of T steps
+/// takes T + 1 of the capacity, one for each observation, of 4 (observation + action) + 9 bytes each; memory
+/// grows with what is stored, up to the capacity ([`bytes_at_capacity`](Self::bytes_at_capacity)).
 #[derive(Debug, Clone)]
 pub struct ReplayBuffer {
     capacity: usize,
@@ -82,7 +82,8 @@ impl ReplayBuffer {
     /// An empty buffer for `capacity` observations of these sizes.
     ///
     /// # Errors
-    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once it is full.
+    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once
+    /// it is full.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
         check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
         check_count("observation_size", observation_size, 1)?;
@@ -138,8 +139,8 @@ impl ReplayBuffer {
         self.action_size
     }
 
-    /// The mean return (sum of rewards) of the complete episodes of which something is still held; none where there is
-    /// no such episode. The paper's measure of progress.
+    /// The mean return (sum of rewards) of the complete episodes of which something is still held; none where
+    /// there is no such episode. The paper's measure of progress.
     pub fn mean_return(&self) -> Option<f64> {
         let complete = self.episodes.iter().filter(|episode| episode.complete);
         let (count, sum) = complete.fold((0, 0.0), |(count, sum), episode| (count + 1, sum + episode.sum));
@@ -154,8 +155,9 @@ impl ReplayBuffer {
         (self.steps > 0).then(|| sum / self.steps as f64)
     }
 
-    /// The latest `steps` steps, oldest first, each as the observation it left and the action taken, then the latest
-    /// observation with an action that means nothing; none where they are not all held, or not of one episode.
+    /// The latest `steps` steps, oldest first, each as the observation it left and the action taken, then the
+    /// latest observation with an action that means nothing; none where they are not all held, or not of one
+    /// episode.
     pub(crate) fn latest(&self, steps: usize) -> Option<impl Iterator<Item = (&[f32], &[f32])>> {
         let last = self.next.checked_sub(1)?;
         let first = last.checked_sub(steps).filter(|&first| first >= self.oldest)?;
@@ -170,7 +172,7 @@ impl ReplayBuffer {
     /// Starts an episode with its first observation. An episode that was under way stays as far as it went.
     ///
     /// # Errors
-    /// Where the observation has the wrong size or is not finite; nothing is stored then.
+    /// If the observation has the wrong size or is not finite; nothing is stored then.
     pub fn begin_episode(&mut self, observation: &[f32]) -> Result<()> {
         check_size("observation", observation.len(), self.observation_size)?;
         check_finite("observation", observation)?;
@@ -183,8 +185,8 @@ impl ReplayBuffer {
     /// Adds a step to the episode under way, and ends that episode where the step did.
     ///
     /// # Errors
-    /// If no episode is under way, a size is wrong, a number is not finite, or the reward lies beyond ±1e12; nothing is
-    /// stored then.
+    /// If no episode is under way, a size is wrong, a number is not finite, or the reward lies beyond ±1e12;
+    /// nothing is stored then.
     pub fn push(&mut self, step: Experience) -> Result<()> {
         check_size("action", step.action.len(), self.action_size)?;
         check_size("observation", step.next_observation.len(), self.observation_size)?;
@@ -210,8 +212,8 @@ impl ReplayBuffer {
         Ok(())
     }
 
-    /// Samples `count` steps uniformly, each with the return over up to `steps` steps from it at this `discount` γ.
-    /// Where the episode ends sooner, the return is the shorter one.
+    /// Samples `count` steps uniformly, each with the return over up to `steps` steps from it at this
+    /// `discount` γ. Where the episode ends sooner, the return is the shorter one.
     ///
     /// # Errors
     /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
@@ -264,8 +266,8 @@ impl ReplayBuffer {
         })
     }
 
-    /// Samples `count` sequences of `steps` steps, which begin at a step drawn uniformly and go around its episode: its first
-    /// step follows on its last one.
+    /// Samples `count` sequences of `steps` steps, which begin at a step drawn uniformly and go around its
+    /// episode: its first step follows on its last one.
     ///
     /// # Errors
     /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
@@ -325,7 +327,8 @@ impl ReplayBuffer {
         if self.steps == 0 {
             return Err(Error::ReplayTooSmall { what: "steps", held: 0, needed: 1 });
         }
-        // Nearly every draw is a step while episodes are long. Where they are short, the steps are listed instead.
+        // Nearly every draw is a step while episodes are long. Where they are short, the steps are listed
+        // instead.
         let held = self.next - self.oldest;
         let is_step = |&position: &usize| self.kind(position) != Kind::Last;
         let mut starts = Vec::with_capacity(count);

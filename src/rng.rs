@@ -6,8 +6,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A seeded generator (xoshiro256++, whose numbers stay the same from version to version).
 ///
-/// Each use of randomness draws from a [stream](Rng::stream) of its own, so that, say, a longer evaluation does
-/// not change the exploration.
+/// Each use of randomness draws from a [stream](Rng::stream) of its own, so that, say, a longer evaluation
+/// does not change the exploration.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Rng(Xoshiro256PlusPlus);
 

@@ -12,15 +12,16 @@ pub fn td_targets(rewards: Tensor<1>, discounts: Tensor<1>, next_values: Tensor<
     rewards + discounts * next_values
 }
 
-/// The value of any state if every step had the mean reward and the mean discount of these, `[batch]` both: V = r̄ + d̄ V, a
-/// tensor of one element. Where nothing is discounted there is no telling, and 1 - d̄ counts as 1e-4.
+/// The value of any state if every step had the mean reward and the mean discount of these, `[batch]` both: V
+/// = r̄ + d̄ V, a tensor of one element. Where nothing is discounted there is no telling, and 1 - d̄ counts
+/// as 1e-4.
 pub fn mean_value(rewards: Tensor<1>, discounts: Tensor<1>) -> Tensor<1> {
     rewards.mean_dim(0) / (-discounts.mean_dim(0) + 1.0).clamp_min(1e-4)
 }
 
-/// n-step targets for every step of a sequence: y_t = r_t + d_t [(1 - λ) V_{t+1} + λ y_{t+1}], unrolled for at
-/// most `steps` steps and bootstrapped with `next_values` V_{t+1} where they or the sequence end. λ = 1 gives the
-/// plain n-step return.
+/// n-step targets for every step of a sequence: y_t = r_t + d_t [(1 - λ) V_{t+1} + λ y_{t+1}], unrolled for
+/// at most `steps` steps and bootstrapped with `next_values` V_{t+1} where they or the sequence end. λ = 1
+/// gives the plain n-step return.
 pub fn n_step_targets(
     rewards: Tensor<2>,
     discounts: Tensor<2>,
@@ -44,11 +45,11 @@ pub fn n_step_targets(
 }
 
 /// Retrace targets (replication paper, eq. 11 with the missing γ before the expectation; arXiv 1606.02647):
-/// y_t = r_t + d_t [V_{t+1} + c_{t+1} (y_{t+1} - Q'(s_{t+1}, a_{t+1}))], bootstrapped with V at the sequence's
-/// end.
+/// y_t = r_t + d_t [V_{t+1} + c_{t+1} (y_{t+1} - Q'(s_{t+1}, a_{t+1}))], bootstrapped with V at the
+/// sequence's end.
 ///
-/// `values` are Q'(s_t, a_t) of the actions taken, `next_values` V_{t+1} = E_π Q'(s_{t+1}, ·), `traces` the c_t of
-/// [`retrace_traces`], all `[batch, steps]`.
+/// `values` are Q'(s_t, a_t) of the actions taken, `next_values` V_{t+1} = E_π Q'(s_{t+1}, ·), `traces` the
+/// c_t of [`retrace_traces`], all `[batch, steps]`.
 pub fn retrace_targets(
     rewards: Tensor<2>,
     discounts: Tensor<2>,
@@ -70,8 +71,8 @@ pub fn retrace_targets(
     Tensor::cat(targets, 1)
 }
 
-/// The cut importance ratios c = λ min(1, π(a|s) / b(a|s)) from the log-probabilities of the actions taken, under
-/// the target policy and under the behaviour policy that took them.
+/// The cut importance ratios c = λ min(1, π(a|s) / b(a|s)) from the log-probabilities of the actions taken,
+/// under the target policy and under the behaviour policy that took them.
 pub fn retrace_traces(target: Tensor<2>, behaviour: Tensor<2>, lambda: f64) -> Tensor<2> {
     (target - behaviour).clamp_max(0.0).exp() * lambda
 }

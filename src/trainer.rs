@@ -87,7 +87,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// A trainer of `agent` in `environment`, evaluating it in another one of the same kind.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range, or the environments do not fit the agent.
+    /// If a setting lies outside its accepted range, or the environments do not fit the agent.
     pub fn new(
         config: TrainerConfig,
         agent: MpoAgent<A, C>,
@@ -316,7 +316,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         Ok(())
     }
 
-    /// One step of the behaviour policy in the environment, into the replay, or what the environment failed with.
+    /// One step of the behaviour policy in the environment, into the replay, or what the environment failed
+    /// with.
     fn environment_step(&mut self) -> Result<Result<()>> {
         // Until the step is stored, an error leaves no episode under way: the next call starts a new one.
         let mut episode = match self.episode.take() {

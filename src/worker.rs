@@ -10,10 +10,11 @@ use crate::error::BoxedError;
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///
-/// An answer that takes longer than the limit, or a panic, is an error of that `reset` or `step`; the next `reset` makes a
-/// new environment in a new thread. The old thread cannot be stopped: it goes on until its call returns, if it ever does.
-/// With [`TrainerConfig::tolerated_failed_episodes`](crate::TrainerConfig::tolerated_failed_episodes) above 0 a training
-/// then goes on with the next episode.
+/// An answer that takes longer than the limit, or a panic, is an error of that `reset` or `step`; the next
+/// `reset` makes a new environment in a new thread. The old thread cannot be stopped: it goes on until its
+/// call returns, if it ever does. With
+/// [`TrainerConfig::tolerated_failed_episodes`](crate::TrainerConfig::tolerated_failed_episodes) above 0 a
+/// training then goes on with the next episode.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,8 +86,8 @@ struct Thread {
 }
 
 impl<E: Environment + 'static> Worker<E> {
-    /// A worker of an environment that is made, and made anew after a failure, by `make`. The `limit` is for each call, the
-    /// first of which includes the making.
+    /// A worker of an environment that is made, and made anew after a failure, by `make`. The `limit` is for
+    /// each call, the first of which includes the making.
     ///
     /// # Errors
     /// If making the environment panics or takes longer than the limit.

@@ -1,5 +1,5 @@
-//! The agent: repeatable runs, what termination and truncation mean for the values, networks of one's own, and what
-//! each setting does.
+//! The agent: repeatable runs, what termination and truncation mean for the values, networks of one's own,
+//! and what each setting does.
 
 mod common {
     pub mod agents;
@@ -101,7 +101,8 @@ fn a_clone_goes_on_the_same() {
     assert_eq!((agent.updates(), clone.updates()), (11, 10));
 }
 
-/// The best action is 0.5 and worth 1; were the end of the episode overlooked, it would be worth 1 / (1 - γ) = 100.
+/// The best action is 0.5 and worth 1; were the end of the episode overlooked, it would be worth 1 / (1 - γ)
+/// = 100.
 #[test]
 fn learns_a_task_that_terminates() {
     let replay = one_step_replay(|action| 1.0 - (action - 0.5).powi(2), true);
@@ -120,8 +121,8 @@ fn learns_a_task_that_terminates() {
     }
 }
 
-/// The best action is told by whether the observation is 1000 or 1000.05: who normalises observations learns it,
-/// others cannot tell the two apart.
+/// The best action is told by whether the observation is 1000 or 1000.05: who normalises observations learns
+/// it, others cannot tell the two apart.
 #[test]
 fn learns_from_small_differences_between_large_observations() {
     let mut rng = rng(5);
@@ -236,7 +237,8 @@ fn critics_see_clipped_actions() {
     }
 }
 
-/// Where all actions are worth the same, only the penalty says which way to go: back to where actions have effect.
+/// Where all actions are worth the same, only the penalty says which way to go: back to where actions have
+/// effect.
 #[test]
 fn the_penalty_pulls_actions_inside() {
     let learn = |cost: Option<ActionCost>, start| {
@@ -381,8 +383,8 @@ fn explores_with_the_noise_of_its_settings() {
     }
 }
 
-/// In the mean the log-probability is minus the entropy of what the past leaves open: of one component a variance of 1 for
-/// white noise, and for pink noise what its processes renew in a step.
+/// In the mean the log-probability is minus the entropy of what the past leaves open: of one component a
+/// variance of 1 for white noise, and for pink noise what its processes renew in a step.
 #[test]
 fn log_probabilities_are_given_the_noise_before() {
     let kept = [0.0, 4.0, 16.0, 64.0, 256.0].map(|time: f64| (-1.0 / time).exp());
@@ -408,8 +410,9 @@ fn log_probabilities_are_given_the_noise_before() {
     }
 }
 
-/// Phases of actions at the ends of the range, mostly the same as the one before, whose density is without bound; and a policy
-/// around its mean in between. They are frequent while the E-step finds no action worth more than another, rare once it does.
+/// Phases of actions at the ends of the range, mostly the same as the one before, whose density is without
+/// bound; and a policy around its mean in between. They are frequent while the E-step finds no action worth
+/// more than another, rare once it does.
 #[test]
 fn excursions_are_for_the_uninformed() {
     const PHASE: usize = 20;
@@ -439,6 +442,32 @@ fn excursions_are_for_the_uninformed() {
     }
 }
 
+/// A machine is driven to the ends of its range by nobody but who asks for it: every action is the policy's,
+/// with its noise.
+#[test]
+fn presets_drive_to_the_ends_only_by_their_name() {
+    let replay = random_replay(20, 20, 1, 2);
+    for (preset, boldly) in
+        [(MpoConfig::default(), false), (MpoConfig::paper(), false), (MpoConfig::simulation(), true)]
+    {
+        let mut agent = agent(&small(preset), 1, 2, 6);
+        train(&mut agent, &replay, 1);
+        let policy = agent.actor().valid().policy(Tensor::ones([1, 1], &Device::flex()));
+        let (mean, deviation) = (numbers(&policy.mean), numbers(&policy.scale.diagonal()));
+        let mut excursions = 0;
+        for _ in 0..50_000 {
+            let Action { action, log_probability } = agent.act(&[1.0]).unwrap();
+            if log_probability == f32::MAX {
+                excursions += 1;
+            } else {
+                let off = (action[0] - mean[0]) / deviation[0];
+                assert!(off.abs() < 6.0, "no noise of the policy's: {off} deviations");
+            }
+        }
+        assert_eq!(excursions > 0, boldly);
+    }
+}
+
 #[test]
 fn names_its_settings_and_networks() {
     let config = small(MpoConfig::paper());
@@ -458,7 +487,7 @@ fn configs_survive_json() {
     let mut other = MpoConfig { evaluation, critic_loss: CriticLoss::Huber, ..MpoConfig::default() };
     other.e_step.solver =
         TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 / 3.0 };
-    for config in [MpoConfig::default(), MpoConfig::paper(), other] {
+    for config in [MpoConfig::default(), MpoConfig::simulation(), MpoConfig::paper(), other] {
         assert_eq!(through_json(&config), config);
     }
     let trainer =

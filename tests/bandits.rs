@@ -1,5 +1,5 @@
-//! Tasks whose best action is known: it is learnt in every state, however episodes end, whatever else is observed, and
-//! in whatever unit the rewards are.
+//! Tasks whose best action is known: it is learnt in every state, however episodes end, whatever else is
+//! observed, and in whatever unit the rewards are.
 
 mod common {
     pub mod agents;
@@ -21,8 +21,8 @@ use mpo::{
     Trainer, TrainerConfig,
 };
 
-/// The first observation is 1 or -1, and half of it the best of all first actions, whose return is 1. No other action
-/// counts, and all other observations are 0.
+/// The first observation is 1 or -1, and half of it the best of all first actions, whose return is 1. No
+/// other action counts, and all other observations are 0.
 #[derive(Debug, Clone)]
 struct Bandit {
     steps: usize,

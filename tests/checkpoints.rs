@@ -128,7 +128,8 @@ fn devices() -> Vec<Device> {
     ]
 }
 
-/// Straight to the end, or interrupted by the end of a run at any step, and by a process that dies after its checkpoint.
+/// Straight to the end, or interrupted by the end of a run at any step, and by a process that dies after its
+/// checkpoint.
 #[test]
 fn resumed_runs_are_the_run_that_was_interrupted() {
     for device in devices() {
@@ -277,7 +278,8 @@ fn other_environments_begin_a_new_episode() {
     assert_eq!(resumed.resume().unwrap().environment_steps, 300);
     let summary = resumed.run().unwrap();
     assert_eq!((summary.environment_steps, summary.updates), (1500, 350));
-    // 300 steps, 1000, and 200: the replay of 1200 holds the latest two episodes, and one observation more of each.
+    // 300 steps, 1000, and 200: the replay of 1200 holds the latest two episodes, and one observation more of
+    // each.
     assert_eq!(resumed.replay().len(), 1198);
 }
 
@@ -375,8 +377,8 @@ fn two_checkpoints() -> (TempDir, PathBuf, [u64; 2]) {
     (folder, newest, [350, 700])
 }
 
-/// Every file of the newest checkpoint, cut short and with bits turned over at random places: the older one is loaded, and
-/// the newer one set aside.
+/// Every file of the newest checkpoint, cut short and with bits turned over at random places: the older one
+/// is loaded, and the newer one set aside.
 #[test]
 fn damaged_checkpoints_are_set_aside_and_the_one_before_is_loaded() {
     let (folder, newest, [older_steps, _]) = two_checkpoints();
@@ -476,7 +478,8 @@ fn where_all_checkpoints_are_damaged_nothing_is_lost_silently() {
     assert!(run.run().is_err(), "would have pushed them out");
 }
 
-/// A checkpoint of another version of the format is not damaged: it is refused, with the version that can read it.
+/// A checkpoint of another version of the format is not damaged: it is refused, with the version that can
+/// read it.
 #[test]
 fn other_versions_are_refused_with_who_can_read_them() {
     for name in ["run.mpo", "agent.mpo", "replay.mpo"] {
@@ -529,7 +532,8 @@ fn train_until_killed(folder: &Path) {
     go_on(trainer_of(&tiny(MpoConfig::default()), config, folder, &Device::flex()).observe(note), folder);
 }
 
-/// Kills a training process at 100 random instants. Every time its checkpoints load, and the last complete one is there.
+/// Kills a training process at 100 random instants. Every time its checkpoints load, and the last complete
+/// one is there.
 #[cfg(unix)]
 #[test]
 fn killed_at_any_instant_a_run_goes_on_from_its_last_checkpoint() {

@@ -30,7 +30,8 @@ const SAMPLES: usize = 20;
 const OBSERVATION: usize = 5;
 const ACTION: usize = 3;
 
-/// The backends to be compared with flex; flex itself where there is no other, so that the tests test something.
+/// The backends to be compared with flex; flex itself where there is no other, so that the tests test
+/// something.
 fn backends() -> Vec<(&'static str, Device)> {
     let device = |name| (name, mpo::device(name).unwrap_or_else(|error| panic!("{error}")));
     let others = BACKENDS.iter().copied().filter(|&name| name != "flex");

@@ -377,8 +377,8 @@ fn parameters<A: Actor, C: Critic>(agent: &MpoAgent<A, C>) -> Vec<u32> {
     read.0
 }
 
-/// Targets so large that the loss overflows, or only the gradient's square does, which would leave Adam's averages
-/// infinite and the critic standing still from then on.
+/// Targets so large that the loss overflows, or only the gradient's square does, which would leave Adam's
+/// averages infinite and the critic standing still from then on.
 #[test]
 fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
     // Of one step: (1.7e19)² is a number, and a few times as much, as the gradient's square is, is none.

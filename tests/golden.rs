@@ -1,5 +1,5 @@
-//! The algorithm's numbers against those of other software: see `fixtures/golden`. Every file and every case; the
-//! folder may hold other cases of the same form (`MPO_GOLDEN_DIR`).
+//! The algorithm's numbers against those of other software: see `fixtures/golden`. Every file and every case;
+//! the folder may hold other cases of the same form (`MPO_GOLDEN_DIR`).
 
 mod support {
     pub mod acme;
@@ -81,7 +81,8 @@ fn golden_acme_categorical_mpo_loss() {
         ] {
             comparison.check(name, &[measured], case.stats.of(name));
         }
-        // Acme lets the cross-entropy's gradient through to the temperature: E_w[(Q - E_w[Q]) log π] / η² a state.
+        // Acme lets the cross-entropy's gradient through to the temperature: E_w[(Q - E_w[Q]) log π] / η² a
+        // state.
         let leaks = (0..states).map(|state| {
             let of_state = state * actions..(state + 1) * actions;
             let mean: f64 = of_state.clone().map(|i| weights[i] * values[i]).sum();

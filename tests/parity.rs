@@ -49,8 +49,9 @@ fn joints<const N: usize>(qpos: &[f64], qvel: &[f64]) -> JointState<N> {
     JointState { qpos: qpos.try_into().unwrap(), qvel: qvel.try_into().unwrap() }
 }
 
-/// A task from a recorded state: `$step` is its precise step. What the learner sees of a step has to be just that, rounded:
-/// it hands in a rounded action, which stiff contacts make too much of to compare it with the recording.
+/// A task from a recorded state: `$step` is its precise step. What the learner sees of a step has to be just
+/// that, rounded: it hands in a rounded action, which stiff contacts make too much of to compare it with the
+/// recording.
 macro_rules! simulated {
     ($task:expr, $qpos:expr, $qvel:expr, $action:expr, $step:expr) => {{
         let mut task = $task;
@@ -190,8 +191,8 @@ fn parity_of_one_step_from_every_recorded_state() {
     }
 }
 
-/// The fixtures hold what they are there for: every task, a cart at the rail's end, and a hopper that hits the floor and its
-/// joint limits.
+/// The fixtures hold what they are there for: every task, a cart at the rail's end, and a hopper that hits
+/// the floor and its joint limits.
 #[test]
 fn parity_fixtures_cover_every_task_the_rail_and_contacts() {
     let read = |name: &str| -> Recording {

@@ -81,8 +81,8 @@ fn a_loaded_policy_is_the_saved_one_to_the_bit() {
 fn the_file_is_small_and_alone_in_its_folder() {
     let folder = TempDir::new().unwrap();
     let path = saved(&folder, &agent(Covariance::Diagonal, vec![256, 256], true));
-    // Mean and deviation of three numbers, the count of batches, two layers with their normalisation, the first of three
-    // inputs, two outputs of two, four bytes each.
+    // Mean and deviation of three numbers, the count of batches, two layers with their normalisation, the
+    // first of three inputs, two outputs of two, four bytes each.
     let parameters = 2 * 3 + 1 + (3 + 1) * 256 + 2 * 256 + (256 + 1) * 256 + 2 * 256 + (256 + 1) * 4;
     let length = fs::metadata(&path).unwrap().len();
     assert!((4 * parameters..4 * parameters + 400).contains(&length), "{length}");

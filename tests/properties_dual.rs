@@ -306,7 +306,8 @@ proptest! {
         }
     }
 
-    /// A uniform prior is no prior, and a policy's probabilities may come with the rounding of single precision.
+    /// A uniform prior is no prior, and a policy's probabilities may come with the rounding of single
+    /// precision.
     #[test]
     fn the_divergence_is_that_of_the_weights(
         values in values(),

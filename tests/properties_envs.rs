@@ -189,8 +189,8 @@ proptest! {
         }
     }
 
-    /// Every step adds energy where it can: each joint is driven the way it moves already. One cartpole's cart is; the other's is
-    /// pushed against the pole's reaction, which turns the pole ever faster.
+    /// Every step adds energy where it can: each joint is driven the way it moves already. One cartpole's
+    /// cart is; the other's is pushed against the pole's reaction, which turns the pole ever faster.
     #[test]
     fn the_state_stays_finite_when_every_action_adds_energy(seed: u64) {
         let mut acrobot = Acrobot::swingup();

@@ -98,7 +98,8 @@ proptest! {
             let EStepSolution { weights, dual } = e_step.solve(batch.tensor()).unwrap();
             let DualSolution { temperature, value, kl, gap, .. } = dual;
             prop_assert!(temperature.is_finite() && temperature >= 0.0 && gap.is_finite(), "{dual:?}");
-            // Only where eq. 8 as printed overflows at a temperature that is not its own choice there is no value.
+            // Only where eq. 8 as printed overflows at a temperature that is not its own choice there is no
+            // value.
             let overflows = solver == GRADIENT_STEP && form == DualForm::Unstable;
             prop_assert!(value.is_finite() && kl.is_finite() || overflows && kl == f64::INFINITY, "{dual:?}");
             for state in numbers(weights).chunks(batch.samples) {

@@ -45,7 +45,8 @@ fn apply(replay: &mut ReplayBuffer, operation: &Operation) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// A replay that was saved and loaded goes on as the one that was not, whatever was done before and is done after.
+    /// A replay that was saved and loaded goes on as the one that was not, whatever was done before and is
+    /// done after.
     #[test]
     fn replays_come_back_as_they_were(
         capacity in 2_usize..40,

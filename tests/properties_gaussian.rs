@@ -141,8 +141,8 @@ proptest! {
     }
 }
 
-/// The points of an even grid over ±9 standard deviations, far finer than the narrowest direction, and the volume
-/// of a cell.
+/// The points of an even grid over ±9 standard deviations, far finer than the narrowest direction, and the
+/// volume of a cell.
 fn grid(mean: &[f64], deviation: &[f64], points: usize) -> (Vec<f64>, f64) {
     let steps: Vec<f64> = deviation.iter().map(|deviation| 18.0 * deviation / (points - 1) as f64).collect();
     let count = points.pow(mean.len() as u32);

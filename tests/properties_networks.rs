@@ -170,8 +170,8 @@ fn untrained_policies_start_where_they_are_told() {
     }
 }
 
-/// Networks that normalise observations are others that are given them so, here by their definition in double precision, after
-/// a step of training too: what they have seen is no parameter to be trained.
+/// Networks that normalise observations are others that are given them so, here by their definition in double
+/// precision, after a step of training too: what they have seen is no parameter to be trained.
 #[test]
 fn networks_normalise_observations() {
     let rng = &mut Rng::stream(6, Stream::Replay);
@@ -287,7 +287,8 @@ fn bad_sizes_are_refused_by_name() {
     }
 }
 
-/// Targets of any size and offset move the units of a critic, and none of its values once a batch has been seen.
+/// Targets of any size and offset move the units of a critic, and none of its values once a batch has been
+/// seen.
 #[test]
 fn the_units_of_values_change_no_value() {
     let rng = &mut Rng::stream(7, Stream::Replay);
@@ -317,8 +318,8 @@ fn the_units_of_values_change_no_value() {
     }
 }
 
-/// Rewards that are all the same, as many tasks begin, are what the values are about after the first batch: nothing is
-/// left to be learnt in units of a spread that is not there.
+/// Rewards that are all the same, as many tasks begin, are what the values are about after the first batch:
+/// nothing is left to be learnt in units of a spread that is not there.
 #[test]
 fn the_first_targets_say_where_values_begin() {
     let rng = &mut Rng::stream(7, Stream::Replay);

@@ -192,8 +192,8 @@ proptest! {
     }
 }
 
-/// Pearson's statistic of `drawn` against equal counts of `starts`, and how much of it chance allows: its mean and
-/// five standard deviations.
+/// Pearson's statistic of `drawn` against equal counts of `starts`, and how much of it chance allows: its
+/// mean and five standard deviations.
 fn chi_square(drawn: &[usize], starts: &[usize]) -> (f64, f64) {
     let mut counts: HashMap<usize, f64> = starts.iter().map(|&start| (start, 0.0)).collect();
     for start in drawn {
@@ -258,8 +258,8 @@ fn the_same_seed_draws_the_same() {
     assert_ne!(draw_sequences(1), draw_sequences(2));
 }
 
-/// Rewards, discounts and last observations of n steps give the targets that whole sequences give, as long as these do not
-/// go around their episode.
+/// Rewards, discounts and last observations of n steps give the targets that whole sequences give, as long as
+/// these do not go around their episode.
 #[test]
 fn aggregates_n_steps_as_the_targets_of_sequences() {
     let ends = [End::Terminated, End::Truncated, End::Interrupted];
@@ -298,8 +298,8 @@ fn aggregates_n_steps_as_the_targets_of_sequences() {
     }
 }
 
-/// Every state in which the agent acted is improved as often as any other, the one it did not act in never: in whole
-/// episodes each step leads to another of the states.
+/// Every state in which the agent acted is improved as often as any other, the one it did not act in never:
+/// in whole episodes each step leads to another of the states.
 #[test]
 fn every_state_acted_in_is_improved_alike() {
     for episode_steps in [1, 2, 3, 5, 8, 50] {

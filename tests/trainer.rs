@@ -357,7 +357,8 @@ fn learning_curves_are_well_formed() {
 
 #[test]
 fn a_failing_environment_ends_the_run_but_not_the_training() {
-    // Calls 0, 21 and 42 are resets, 47 a step in the third episode, 48 and 49 the resets after it, 71 a first step.
+    // Calls 0, 21 and 42 are resets, 47 a step in the third episode, 48 and 49 the resets after it, 71 a
+    // first step.
     let environment = Recorder { failures: vec![47, 48, 71], ..Recorder::default() };
     let log = environment.log.clone();
     let config = TrainerConfig { updates_per_step: 1.0, ..short(80) };

@@ -71,7 +71,8 @@ fn an_update_waits_for_the_device_twice_or_once() {
                         let transfers = TRANSFERS.lock().unwrap();
                         let count = |way| transfers.iter().filter(|transfer| *transfer == way).count();
                         assert_eq!(count("to the host"), reads, "{config:?}");
-                        // The noise of the sampled actions, twice which rows are apart, and the weights of the E-step.
+                        // The noise of the sampled actions, twice which rows are apart, and the weights of
+                        // the E-step.
                         let noise = if improve_at == ImproveAt::States { 2 } else { 3 };
                         assert!(count("to the device") <= noise + writes, "{transfers:?}");
                     }

@@ -1,5 +1,5 @@
-//! The weights that the policy is fitted to are those that are reported: one dual and one ε hold for the actions' values
-//! and for what they cost.
+//! The weights that the policy is fitted to are those that are reported: one dual and one ε hold for the
+//! actions' values and for what they cost.
 
 mod common {
     pub mod networks;

@@ -12,7 +12,8 @@ pub enum Workload {
     W2,
     /// W2 at the size of a GPU: 4096 states, 64 sampled actions, networks of 1024-1024.
     Large,
-    /// The default preset: W2 with networks, observations and values normalised, the action penalty and an averaged policy.
+    /// The default preset: W2 with networks, observations and values normalised, the action penalty and an
+    /// averaged policy.
     Default,
 }
 

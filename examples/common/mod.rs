@@ -30,8 +30,8 @@ pub struct Arguments {
     /// The settings, in place of the example's own.
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
-    /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by the clock,
-    /// more make it learn in fewer steps.
+    /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by
+    /// the clock, more make it learn in fewer steps.
     #[arg(long)]
     pub updates_per_step: Option<f64>,
     /// What computes.
@@ -81,8 +81,8 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and
-/// checkpoints. Ctrl-C ends the run with a checkpoint.
+/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
+/// policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
 pub fn train<E: Environment + Clone>(
     task: &Task,
     environment: E,
@@ -174,7 +174,8 @@ pub enum Preset {
     PaperUnstable,
     /// The modern preset.
     Default,
-    /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations alone.
+    /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations
+    /// alone.
     Simulation,
 }
 

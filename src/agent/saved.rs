@@ -21,8 +21,8 @@ const FILE: Kind = Kind {
     accepted: "an agent's file of format version 1, which mpo 0.1 writes and reads",
 };
 
-/// What stands before the numbers: the parameters of actor, critic, average and targets, the multipliers, and the
-/// averages of the critic's and the policy's optimizer.
+/// What stands before the numbers: the parameters of actor, critic, average and targets, the multipliers, and
+/// the averages of the critic's and the policy's optimizer.
 #[derive(Serialize, Deserialize)]
 struct Header {
     config: MpoConfig,
@@ -39,14 +39,14 @@ struct Header {
 }
 
 impl<A: Actor, C: Critic> MpoAgent<A, C> {
-    /// Writes the agent to a file: networks and targets, the optimizers' averages, temperatures, multipliers, random
-    /// generators and settings, whatever its next update depends on. Parameters are saved in single precision. What stood
-    /// there before is replaced at once, or not at all.
+    /// Writes the agent to a file: networks and targets, the optimizers' averages, temperatures, multipliers,
+    /// random generators and settings, whatever its next update depends on. Parameters are saved in single
+    /// precision. What stood there before is replaced at once, or not at all.
     ///
     /// To deploy a policy, save it alone: [`Policy::save`].
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let (actor, critic) = (parameters(&self.actor)?, parameters(&self.critic)?);
         let average = parameters(self.average.actor())?;
@@ -83,12 +83,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         })
     }
 
-    /// Makes this agent the one in a file, bit for bit, on this agent's own device, which may be another one than that of
-    /// the agent saved. Settings and networks have to be the same.
+    /// Makes this agent the one in a file, bit for bit, on this agent's own device, which may be another one
+    /// than that of the agent saved. Settings and networks have to be the same.
     ///
     /// # Errors
-    /// Where the file cannot be read, is damaged, has another version of the format, or was saved with other settings or
-    /// networks. The agent then stays as it was.
+    /// If the file cannot be read, is damaged, has another version of the format, or was saved with other
+    /// settings or networks. The agent then stays as it was.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
         *self = self.restored(path.as_ref())?;
         Ok(())

@@ -1,5 +1,5 @@
-//! The dual solved where the values are: a fixed number of steps in tensor operations, so that a device with a queue of its
-//! own never waits for the host.
+//! The dual solved where the values are: a fixed number of steps in tensor operations, so that a device with
+//! a queue of its own never waits for the host.
 
 use burn::tensor::Tensor;
 
@@ -35,9 +35,9 @@ impl DeviceSolution {
     }
 }
 
-/// Minimises the dual of `values` `[states, samples]` over η ≥ `minimum_temperature` by `steps` Newton steps on log KL as a
-/// function of log η inside a bracket, from the temperature `start` where there is one. The KL divergence is never above
-/// `epsilon` but by rounding, however few the steps.
+/// Minimises the dual of `values` `[states, samples]` over η ≥ `minimum_temperature` by `steps` Newton steps
+/// on log KL as a function of log η inside a bracket, from the temperature `start` where there is one. The KL
+/// divergence is never above `epsilon` but by rounding, however few the steps.
 pub(crate) fn solve_on_device(
     values: Tensor<2>,
     epsilon: f64,
@@ -47,8 +47,8 @@ pub(crate) fn solve_on_device(
 ) -> DeviceSolution {
     let best = values.clone().max_dim(1);
     let below_best = values - best.clone();
-    // In units of the largest range of a state, whatever the values' units are, or of the lowest temperature, where that is
-    // larger: nothing overflows then.
+    // In units of the largest range of a state, whatever the values' units are, or of the lowest temperature,
+    // where that is larger: nothing overflows then.
     let least = minimum_temperature.clamp(f32::MIN_POSITIVE.into(), f32::MAX.into());
     let unit = (-below_best.clone().min_dim(1).min_dim(0)).clamp_min(least);
     let below_best = below_best / unit.clone();

@@ -45,8 +45,8 @@ impl<const N: usize> JointState<N> {
     }
 }
 
-/// The inertia of a solid capsule about an axis through its centre, across its length: `length` is that of the
-/// cylinder between the two half-spheres of the given `radius`.
+/// The inertia of a solid capsule about an axis through its centre, across its length: `length` is that of
+/// the cylinder between the two half-spheres of the given `radius`.
 pub(super) const fn capsule_inertia(mass: f64, radius: f64, length: f64) -> f64 {
     let sphere = mass * 4.0 * radius / (4.0 * radius + 3.0 * length);
     let cylinder = mass - sphere;
@@ -68,7 +68,8 @@ impl SoftConstraint {
     /// The violation at which the impedance has reached its end, in metres or radians.
     const IMPEDANCE_WIDTH: f64 = 0.001;
 
-    /// The acceleration that the constraint aims at, and the ratio of its regularisation to its inverse inertia.
+    /// The acceleration that the constraint aims at, and the ratio of its regularisation to its inverse
+    /// inertia.
     ///
     /// `distance` is negative where the constraint is violated, `velocity` its rate of change.
     pub(super) fn response(&self, distance: f64, velocity: f64) -> (f64, f64) {

@@ -3,7 +3,8 @@
 /// The largest magnitude of a coordinate or velocity: beyond it MuJoCo, too, calls a state bad.
 pub(super) const STATE_LIMIT: f64 = 1e10;
 
-/// Everything that can go wrong in a control task. After an error the task is in the state that it was in before.
+/// Everything that can go wrong in a control task. After an error the task is in the state that it was in
+/// before.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
@@ -43,8 +44,8 @@ pub enum ControlError {
         steps: usize,
     },
 
-    /// The next state would exceed a magnitude of 1e10: possible only from a start state that is far outside the
-    /// task's own range, where a time step of the simulation is too coarse for the speeds.
+    /// The next state would exceed a magnitude of 1e10: possible only from a start state that is far outside
+    /// the task's own range, where a time step of the simulation is too coarse for the speeds.
     #[error("the simulation diverges from this state, accepted: start states closer to the task's own")]
     Diverged,
 }

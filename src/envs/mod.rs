@@ -1,17 +1,18 @@
 //! Control tasks in pure Rust: nothing to install, and the same numbers on every run.
 //!
-//! Tasks of the DeepMind Control Suite: [`Cartpole`] balance and swingup, [`Acrobot`] swingup, [`Hopper`] stand and
-//! hop. Simulation, observations, rewards and start states follow dm_control and MuJoCo: from any recorded state one
-//! control step agrees with theirs to within rounding, which `tests/parity.rs` checks.
+//! Tasks of the DeepMind Control Suite: [`Cartpole`] balance and swingup, [`Acrobot`] swingup, [`Hopper`]
+//! stand and hop. Simulation, observations, rewards and start states follow dm_control and MuJoCo: from any
+//! recorded state one control step agrees with theirs to within rounding, which `tests/parity.rs` checks.
 //!
-//! Every task is an [`Environment`](crate::Environment) with actions in [-1, 1] and episodes of 1000 steps that
-//! are cut off, never terminated. All units are SI, all angles in radians.
+//! Every task is an [`Environment`](crate::Environment) with actions in [-1, 1] and episodes of 1000 steps
+//! that are cut off, never terminated. All units are SI, all angles in radians.
 //!
 //! # Credits
 //! The tasks and their constants come from the models of
-//! [dm_control](https://github.com/google-deepmind/dm_control) (Tassa et al., "DeepMind Control Suite", 2018), the
-//! equations of motion, the contacts and the soft limits from [MuJoCo](https://github.com/google-deepmind/mujoco) (Todorov et
-//! al., 2012). Both are the work of DeepMind Technologies Limited and their authors, licensed under Apache-2.0.
+//! [dm_control](https://github.com/google-deepmind/dm_control) (Tassa et al., "DeepMind Control Suite",
+//! 2018), the equations of motion, the contacts and the soft limits from
+//! [MuJoCo](https://github.com/google-deepmind/mujoco) (Todorov et al., 2012). Both are the work of DeepMind
+//! Technologies Limited and their authors, licensed under Apache-2.0.
 
 mod acrobot;
 mod cartpole;

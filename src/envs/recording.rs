@@ -26,8 +26,8 @@ const DELAY: u16 = 4;
 const LEVELS: u8 = 6;
 const LEVEL: u8 = 51;
 
-/// Plays an episode and writes its pictures, 25 a second, as a GIF file. Returns the episode's return. A file that stood there is
-/// replaced once the episode is over.
+/// Plays an episode and writes its pictures, 25 a second, as a GIF file. Returns the episode's return. A file
+/// that stood there is replaced once the episode is over.
 ///
 /// `policy` gives an action in [-1, 1] for an observation.
 ///
@@ -40,7 +40,7 @@ const LEVEL: u8 = 51;
 /// ```
 ///
 /// # Errors
-/// Where the file cannot be written, or the policy or the environment fails.
+/// If the file cannot be written, or the policy or the environment fails.
 pub fn record_episode<E: Draw>(
     path: impl AsRef<Path>,
     environment: E,

@@ -4,7 +4,8 @@ use crate::environment::Step;
 
 /// What one action led to, in the simulation's double precision; a [`Step`] holds the same in `f32`.
 ///
-/// `N` is the number of observations of the task. No control task terminates, so there is no `terminated` here.
+/// `N` is the number of observations of the task. No control task terminates, so there is no `terminated`
+/// here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ControlStep<const N: usize> {
     /// The observation after the action, in the order and units that the task documents.

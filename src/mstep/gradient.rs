@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 
 use crate::gaussian::{Gaussian, Scale, diagonal_matrix};
 
-/// What the weighted samples of a batch say of the policy: all that the Gaussian likelihood depends on, so that the
-/// cost of the M-step's iterations does not grow with M.
+/// What the weighted samples of a batch say of the policy: all that the Gaussian likelihood depends on, so
+/// that the cost of the M-step's iterations does not grow with M.
 #[derive(Debug, Clone)]
 pub struct Statistics {
     /// W = Σ_j w_j, `[batch, 1]`.
@@ -27,7 +27,8 @@ pub enum Scatter {
 }
 
 impl Statistics {
-    /// The statistics of `actions` `[batch, samples, action]` with `weights` `[batch, samples]` sampled from `old`.
+    /// The statistics of `actions` `[batch, samples, action]` with `weights` `[batch, samples]` sampled from
+    /// `old`.
     pub fn new(old: &Gaussian, actions: Tensor<3>, weights: Tensor<2>) -> Self {
         let total = weights.clone().sum_dim(1);
         // A state without weight has no mean; with W = 0 it does not count either.
@@ -43,7 +44,8 @@ impl Statistics {
     }
 }
 
-/// The gradient of the Lagrangian, averaged over the batch, with respect to what the policy's network gives out.
+/// The gradient of the Lagrangian, averaged over the batch, with respect to what the policy's network gives
+/// out.
 #[derive(Debug, Clone)]
 pub struct PolicyGradient {
     /// With respect to μ, `[batch, action]`.
@@ -52,8 +54,8 @@ pub struct PolicyGradient {
     pub scale: Scale,
 }
 
-/// The gradient, in closed form, of the Lagrangian that the M-step minimises (replication paper, eq. 13, with the
-/// likelihood decoupled as in arXiv 1812.02256):
+/// The gradient, in closed form, of the Lagrangian that the M-step minimises (replication paper, eq. 13, with
+/// the likelihood decoupled as in arXiv 1812.02256):
 ///
 /// ```text
 /// mean_s [ -Σ_j w_j (log N(a_j; μ, Σ_k) + log N(a_j; μ_k, Σ)) ] + α_μ C_μ + α_Σ C_Σ

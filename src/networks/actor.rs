@@ -12,10 +12,12 @@ use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
 
-/// A policy that the M-step can train: any Burn module that gives a [`Gaussian`] over actions for each observation.
+/// A policy that the M-step can train: any Burn module that gives a [`Gaussian`] over actions for each
+/// observation.
 ///
 /// Actions live in [-1, 1]; the distribution may reach beyond, and what reaches the environment is clipped.
-/// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be repeated.
+/// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be
+/// repeated.
 pub trait Actor: Module + Sync {
     /// The policy at `observations`, `[batch, observation]`.
     fn policy(&self, observations: Tensor<2>) -> Gaussian;
@@ -26,8 +28,9 @@ pub trait Actor: Module + Sync {
     /// How many components an action has.
     fn action_size(&self) -> usize;
 
-    /// The same policy after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
-    /// learns from it. Override it where the module keeps statistics of them; they stay too where nothing of it is trainable.
+    /// The same policy after it has seen the observations of a batch, `[batch, observation]` without
+    /// gradients, before it learns from it. Override it where the module keeps statistics of them; they stay
+    /// too where nothing of it is trainable.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
@@ -50,13 +53,13 @@ pub struct GaussianActorConfig {
     pub network: NetworkConfig,
     /// Diagonal or full.
     pub covariance: Covariance,
-    /// The standard deviation of an untrained policy, in units of the action range [-1, 1]. Accepted: above 0. It sets
-    /// how widely the first episodes explore; 0.3 to 1 is usual.
+    /// The standard deviation of an untrained policy, in units of the action range [-1, 1]. Accepted: above
+    /// 0. It sets how widely the first episodes explore; 0.3 to 1 is usual.
     pub initial_standard_deviation: f64,
     /// Added to the diagonal of L, so that the policy never loses all its randomness. Accepted: above 0.
     pub minimum_standard_deviation: f64,
-    /// Whether the mean is the tanh of the network's output, and so stays inside the action range. A mean far beyond it
-    /// explores nothing: every sample around it is clipped to the same action.
+    /// Whether the mean is the tanh of the network's output, and so stays inside the action range. A mean far
+    /// beyond it explores nothing: every sample around it is clipped to the same action.
     #[serde(default)]
     pub bounded_mean: bool,
 }
@@ -80,7 +83,7 @@ impl GaussianActor {
     /// A policy for these sizes, on the autodiff side of `device`.
     ///
     /// # Errors
-    /// Where a size is 0 or a setting lies outside its accepted range.
+    /// If a size is 0 or a setting lies outside its accepted range.
     pub fn new(
         config: &GaussianActorConfig,
         observation_size: usize,
@@ -109,7 +112,8 @@ impl GaussianActor {
         let (first, last) = (hidden[0], hidden[hidden.len() - 1]);
         let below = action_size * (action_size - 1) / 2;
         let full = config.covariance == Covariance::Full && below > 0;
-        // Small output weights start the policy near mean 0 and the initial deviation, whatever the observation.
+        // Small output weights start the policy near mean 0 and the initial deviation, whatever the
+        // observation.
         let mut output = |outputs| linear(last, outputs, OUTPUT_GAIN, device, rng);
         let (mean, diagonal, lower) = (output(action_size), output(action_size), full.then(|| output(below)));
         let normalise = config.network.normalise_observations;
@@ -189,8 +193,8 @@ impl Actor for GaussianActor {
     }
 }
 
-/// Lower-triangular matrices `[batch, n, n]` from their diagonals `[batch, n]` and the entries below them, row after
-/// row, `[batch, n (n - 1) / 2]`.
+/// Lower-triangular matrices `[batch, n, n]` from their diagonals `[batch, n]` and the entries below them,
+/// row after row, `[batch, n (n - 1) / 2]`.
 fn cholesky_factor(diagonal: Tensor<2>, below: Tensor<2>) -> Tensor<3> {
     let [states, n] = diagonal.dims();
     // The diagonal's entries come first, then those below, then a zero for all above.

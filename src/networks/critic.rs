@@ -15,8 +15,8 @@ use crate::rng::Rng;
 
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).
 ///
-/// The actions are the policy's, clipped to [-1, 1].
-/// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be repeated.
+/// The actions are the policy's, clipped to [-1, 1]. Create the module on an autodiff device, with parameters
+/// drawn from a [`Rng`] for runs that can be repeated.
 pub trait Critic: Module + Sync {
     /// Q(s, a) for `observations` `[batch, observation]` and `actions` `[batch, action]`, as `[batch]`.
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1>;
@@ -27,37 +27,37 @@ pub trait Critic: Module + Sync {
     /// How many components an action has.
     fn action_size(&self) -> usize;
 
-    /// The same critic after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
-    /// learns from it. Override it where the module keeps statistics of them.
+    /// The same critic after it has seen the observations of a batch, `[batch, observation]` without
+    /// gradients, before it learns from it. Override it where the module keeps statistics of them.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
     }
 
-    /// The same critic, untrained as it is, with all its values near `value`, `[1]` without gradients: the value of a state
-    /// were every reward the mean one, from which learning then begins. Override it where the module has a mean of its
-    /// values.
+    /// The same critic, untrained as it is, with all its values near `value`, `[1]` without gradients: the
+    /// value of a state were every reward the mean one, from which learning then begins. Override it where
+    /// the module has a mean of its values.
     #[must_use]
     fn start_from(self, _value: &Tensor<1>) -> Self {
         self
     }
 
-    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is regressed on
-    /// them. Its values must not change by it, except where they meant nothing. Override it where the module keeps
-    /// statistics of them.
+    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it is
+    /// regressed on them. Its values must not change by it, except where they meant nothing. Override it
+    /// where the module keeps statistics of them.
     #[must_use]
     fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self
     }
 
-    /// By how much Q(s, a) lies above the `targets`, `[batch]`, in the unit in which errors are weighed; as they are, by
-    /// default.
+    /// By how much Q(s, a) lies above the `targets`, `[batch]`, in the unit in which errors are weighed; as
+    /// they are, by default.
     fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         self.values(observations, actions) - targets
     }
 
-    /// Values, `[batch, samples]`, from some common zero and in the unit in which errors are weighed, which the E-step's
-    /// lowest temperature is measured in; as they are, by default.
+    /// Values, `[batch, samples]`, from some common zero and in the unit in which errors are weighed, which
+    /// the E-step's lowest temperature is measured in; as they are, by default.
     fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
         values
     }
@@ -75,9 +75,10 @@ pub trait Critic: Module + Sync {
 
 /// Evaluates a critic, on `module.valid()` and without gradients, at several sampled actions a state.
 ///
-/// On a CPU the states are split into pieces whose activations stay in the cache, and the pieces run in parallel:
-/// several times faster than one large batch, with the same result up to the last bit or two of
-/// a last, odd piece. On other devices the pieces are as large as the buffers that any of them can be asked for.
+/// On a CPU the states are split into pieces whose activations stay in the cache, and the pieces run in
+/// parallel: several times faster than one large batch, with the same result up to the last bit or two of a
+/// last, odd piece. On other devices the pieces are as large as the buffers that any of them can be asked
+/// for.
 pub fn sampled_values<C: Critic>(critic: &C, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
     let [states, samples, n] = actions.dims();
     let [_, observation] = observations.dims();
@@ -111,11 +112,12 @@ const ROWS_A_BUFFER: usize = 32_768;
 pub struct QNetworkConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// Whether the output layer says values as distances from the mean of the latest targets, in units of their standard
-    /// deviation, and follows both without changing a value (PopArt, arXiv 1602.07714). What is learnt then does not
-    /// depend on the unit of the rewards, nor on what is added to all of them: without it differences of 0.01, where rewards
-    /// are rare, drown in the noise of Adam's steps, and so do those of 1 between values of -20,000. Loops of one's own call
-    /// [`Critic::start_from`] once, [`Critic::observe_targets`] with each batch's targets, and weigh [`Critic::errors`].
+    /// Whether the output layer says values as distances from the mean of the latest targets, in units of
+    /// their standard deviation, and follows both without changing a value (PopArt, arXiv 1602.07714). What
+    /// is learnt then does not depend on the unit of the rewards, nor on what is added to all of them:
+    /// without it differences of 0.01, where rewards are rare, drown in the noise of Adam's steps, and so do
+    /// those of 1 between values of -20,000. Loops of one's own call [`Critic::start_from`] once,
+    /// [`Critic::observe_targets`] with each batch's targets, and weigh [`Critic::errors`].
     #[serde(default)]
     pub normalise_values: bool,
 }
@@ -127,8 +129,8 @@ pub struct QNetwork {
     moments: Option<Moments>,
     /// The first layer's part for the observation, with the layer's bias.
     observation: Linear,
-    /// The first layer's part for the action. Kept apart, so that the observation's part is computed once a state,
-    /// not once a sampled action.
+    /// The first layer's part for the action. Kept apart, so that the observation's part is computed once a
+    /// state, not once a sampled action.
     action: Linear,
     hidden: Hidden,
     output: Linear,
@@ -143,7 +145,7 @@ impl QNetwork {
     /// A critic for these sizes, on the autodiff side of `device`.
     ///
     /// # Errors
-    /// Where a size is 0 or a setting lies outside its accepted range.
+    /// If a size is 0 or a setting lies outside its accepted range.
     pub fn new(
         config: &QNetworkConfig,
         observation_size: usize,
@@ -222,8 +224,8 @@ impl Critic for QNetwork {
         let values = before.clone().follow(targets);
         let [deviation, new_deviation, further] =
             [before.deviation(), values.deviation(), values.mean_beyond(&before)].map(Tensor::inner);
-        // The outputs that say the same values in the new units. While there was no spread the outputs stay, as they meant
-        // nothing.
+        // The outputs that say the same values in the new units. While there was no spread the outputs stay,
+        // as they meant nothing.
         let known = deviation.clone().sign();
         let new_deviation = new_deviation.clamp_min(f32::MIN_POSITIVE);
         let ratio = deviation / new_deviation.clone() + (-known.clone() + 1.0);

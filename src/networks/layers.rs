@@ -12,18 +12,19 @@ use crate::rng::Rng;
 /// The hidden layers of an actor or a critic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkConfig {
-    /// The sizes of the hidden layers. Accepted: at least one, of 1 to 65,536 units each. The paper's networks are 256-256
-    /// and an output layer; harder tasks take more.
+    /// The sizes of the hidden layers. Accepted: at least one, of 1 to 65,536 units each. The paper's
+    /// networks are 256-256 and an output layer; harder tasks take more.
     pub hidden: Vec<usize>,
     /// The function after each hidden layer.
     pub activation: Activation,
-    /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from running away
-    /// early on: leave it on.
+    /// Whether each hidden layer is normalised (LayerNorm) before its activation. It keeps the critic from
+    /// running away early on: leave it on.
     pub layer_norm: bool,
-    /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation over what has been
-    /// learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of 0.5 beside it, nor a range
-    /// finder's 1e25 all else. Accepted: either; leave it off where all numbers are of size 1, as they then are cut off at
-    /// ±1,000. Loops of one's own call `observe` of actor and critic with each batch.
+    /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation
+    /// over what has been learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of
+    /// 0.5 beside it, nor a range finder's 1e25 all else. Accepted: either; leave it off where all numbers
+    /// are of size 1, as they then are cut off at ±1,000. Loops of one's own call `observe` of actor and
+    /// critic with each batch.
     #[serde(default)]
     pub normalise_observations: bool,
 }
@@ -105,8 +106,9 @@ impl Hidden {
     }
 }
 
-/// A linear layer with weights uniform in ±`gain` / √`inputs` and no bias to start with, drawn from the library's
-/// generator: Burn's own initialisation draws from one generator of the whole process, and so is not repeatable.
+/// A linear layer with weights uniform in ±`gain` / √`inputs` and no bias to start with, drawn from the
+/// library's generator: Burn's own initialisation draws from one generator of the whole process, and so is
+/// not repeatable.
 pub fn linear(inputs: usize, outputs: usize, gain: f64, device: &Device, rng: &mut Rng) -> Linear {
     let bound = gain / (inputs as f64).sqrt();
     let weight: Vec<f32> = (0..inputs * outputs).map(|_| rng.uniform(-bound, bound) as f32).collect();

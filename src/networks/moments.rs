@@ -1,18 +1,19 @@
-//! Mean and deviation of what a network learns from, so that it sees observations, and says values, on one scale.
+//! Mean and deviation of what a network learns from, so that it sees observations, and says values, on one
+//! scale.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-/// The mean and the standard deviation of each of several numbers, over the batches that are learnt from: plain averages of
-/// the first 1,000 batches, exponential averages over about as many from then on.
+/// The mean and the standard deviation of each of several numbers, over the batches that are learnt from:
+/// plain averages of the first 1,000 batches, exponential averages over about as many from then on.
 ///
 /// They are parameters without gradients: saved, copied to targets and averaged with the others.
 #[derive(Module, Debug)]
 pub(crate) struct Moments {
     /// `[numbers]`
     mean: Param<Tensor<1>>,
-    /// What is left of the mean where `mean` has no digits for it: a thousandth of a batch's step, far from 0, rounds to
-    /// nothing, `[numbers]`.
+    /// What is left of the mean where `mean` has no digits for it: a thousandth of a batch's step, far from
+    /// 0, rounds to nothing, `[numbers]`.
     remainder: Param<Tensor<1>>,
     /// `[numbers]`
     deviation: Param<Tensor<1>>,
@@ -23,7 +24,8 @@ pub(crate) struct Moments {
 /// How many batches count.
 const MEMORY: f64 = 1_000.0;
 
-/// A number that never changes, but for how it is rounded, is not blown up: the smallest unit is this part of the mean.
+/// A number that never changes, but for how it is rounded, is not blown up: the smallest unit is this part of
+/// the mean.
 const SMALLEST_PART: f32 = 1e-6;
 
 /// Nor is one that is always 0. Squares of numbers below it are none in single precision.
@@ -80,7 +82,8 @@ impl Moments {
         self.deviation.val()
     }
 
-    /// What distances from the mean are measured in, `[numbers]`: the deviation, unless that is nothing beside the mean.
+    /// What distances from the mean are measured in, `[numbers]`: the deviation, unless that is nothing
+    /// beside the mean.
     pub(crate) fn unit(&self) -> Tensor<1> {
         let part = self.mean().abs() * SMALLEST_PART;
         self.deviation().max_pair(part).clamp_min(SMALLEST_UNIT)
@@ -113,7 +116,8 @@ impl Moments {
         let batches = (batches + 1.0).clamp_max(MEMORY);
         let rate = batches.clone().recip();
         let kept = -rate.clone() + 1.0;
-        // All of it is reckoned from the mean so far, and the spread around the batch's own: no digits are lost far from 0.
+        // All of it is reckoned from the mean so far, and the spread around the batch's own: no digits are
+        // lost far from 0.
         let distances = batch.clone() - mean.clone().unsqueeze() - remainder.clone().unsqueeze();
         let distances = distances.clamp(-FARTHEST, FARTHEST);
         let step = distances.clone().mean_dim(0);
@@ -219,7 +223,8 @@ mod tests {
         assert!(of([7.0 + 5e-7, 0.0])[0].abs() < 0.1);
     }
 
-    /// No number is too large, nor does it matter for how long it was there: what the rest says is still seen.
+    /// No number is too large, nor does it matter for how long it was there: what the rest says is still
+    /// seen.
     #[test]
     fn numbers_of_any_size_are_learnt_from() {
         for large in [1e20, 1e25, f64::from(f32::MAX)] {

@@ -13,13 +13,13 @@ use crate::host::{tensor, to_host};
 pub struct OptimizerConfig {
     /// Adam's learning rate. Accepted: above 0. 3e-4 is the paper's; 1e-4 is steadier on hard tasks.
     pub learning_rate: f64,
-    /// The largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down to it.
-    /// Accepted: above 0, or none. The paper clips the actor's to 0.1.
+    /// The largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down to
+    /// it. Accepted: above 0, or none. The paper clips the actor's to 0.1.
     pub gradient_norm: Option<f64>,
-    /// Adam's ε, beside the root of the average squared gradient. Accepted: above 0. 1e-8 is Adam's own. While rewards are
-    /// nearly always 0 the critic's gradients vanish, and Adam takes full steps along what noise is left of them: it can end
-    /// where all actions are worth the same to the last bit, and nothing is learnt for long. 1.5e-4 (Rainbow,
-    /// arXiv 1710.02298) makes small steps of small gradients.
+    /// Adam's ε, beside the root of the average squared gradient. Accepted: above 0. 1e-8 is Adam's own.
+    /// While rewards are nearly always 0 the critic's gradients vanish, and Adam takes full steps along what
+    /// noise is left of them: it can end where all actions are worth the same to the last bit, and nothing is
+    /// learnt for long. 1.5e-4 (Rainbow, arXiv 1710.02298) makes small steps of small gradients.
     #[serde(default = "adams_own")]
     pub epsilon: f64,
 }
@@ -45,7 +45,7 @@ impl Optimizer {
     /// An optimizer without history.
     ///
     /// # Errors
-    /// Where a setting lies outside its accepted range.
+    /// If a setting lies outside its accepted range.
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
         check("OptimizerConfig::learning_rate", config.learning_rate, positive, "a positive, finite number")?;
@@ -58,8 +58,8 @@ impl Optimizer {
         Ok(Self { config, steps: 0, averages: None, squared_norms: None })
     }
 
-    /// One step of `module`, whose parameters lie on one device, against the gradient of `loss`, a tensor of one element.
-    /// An optimizer is for one module, or for its clones.
+    /// One step of `module`, whose parameters lie on one device, against the gradient of `loss`, a tensor of
+    /// one element. An optimizer is for one module, or for its clones.
     ///
     /// A module without trainable parameters stays as it is.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> M {
@@ -106,7 +106,8 @@ impl Optimizer {
         first * (second_share / first_share) / (second.sqrt() + epsilon * second_share)
     }
 
-    /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the other.
+    /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the
+    /// other.
     pub(crate) fn history(&self) -> Result<(u64, Vec<f32>)> {
         let averages = self.averages.iter().flatten();
         let averages = averages.map(|average| to_host("the optimizer's averages", average.clone()));
@@ -122,15 +123,16 @@ impl Optimizer {
         self
     }
 
-    /// The sum of the squared norms, before clipping, of the gradients since the last call; none without a gradient. Where
-    /// it is not finite, neither are Adam's averages from then on, and what it trains stands still unnoticed.
+    /// The sum of the squared norms, before clipping, of the gradients since the last call; none without a
+    /// gradient. Where it is not finite, neither are Adam's averages from then on, and what it trains stands
+    /// still unnoticed.
     pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
         self.squared_norms.take()
     }
 }
 
-/// The gradients of `loss` with respect to all parameters, one after another, zero where there is none; none at all
-/// where nothing is trainable.
+/// The gradients of `loss` with respect to all parameters, one after another, zero where there is none; none
+/// at all where nothing is trainable.
 pub(crate) fn flat_gradient<M: Module>(module: &M, loss: Tensor<1>) -> Option<Tensor<1>> {
     struct Collect {
         gradients: Gradients,

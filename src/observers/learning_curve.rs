@@ -11,8 +11,8 @@ use super::{Evaluation, Event, Observer, Progress};
 use crate::error::{BoxedError, Error, Result};
 use crate::file::replace;
 
-/// Draws the mean return over environment steps, with the range from lowest to highest, as an SVG file that grows with
-/// every evaluation.
+/// Draws the mean return over environment steps, with the range from lowest to highest, as an SVG file that
+/// grows with every evaluation.
 pub struct LearningCurve {
     path: PathBuf,
     title: String,

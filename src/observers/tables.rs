@@ -48,8 +48,8 @@ impl Table {
     }
 }
 
-/// Writes `env_steps,updates,mean_return,min_return,max_return,seconds`, a row an evaluation: returns are sums of
-/// rewards of whole episodes played with the mean action, seconds those of the run.
+/// Writes `env_steps,updates,mean_return,min_return,max_return,seconds`, a row an evaluation: returns are
+/// sums of rewards of whole episodes played with the mean action, seconds those of the run.
 pub struct EvaluationTable(Table);
 
 impl EvaluationTable {
@@ -61,7 +61,8 @@ impl EvaluationTable {
         Table::create("EvaluationTable", path.as_ref()).map(Self)
     }
 
-    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be
+    /// written anew.
     ///
     /// # Errors
     /// If the file cannot be read or written.
@@ -96,8 +97,8 @@ impl Observer for EvaluationTable {
     }
 }
 
-/// Writes the [`Metrics`](crate::Metrics), a row a period, after the environment steps, updates and iterations made
-/// and the replay's mean return and mean reward.
+/// Writes the [`Metrics`](crate::Metrics), a row a period, after the environment steps, updates and
+/// iterations made and the replay's mean return and mean reward.
 pub struct MetricsTable(Table);
 
 impl MetricsTable {
@@ -109,7 +110,8 @@ impl MetricsTable {
         Table::create("MetricsTable", path.as_ref()).map(Self)
     }
 
-    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be written anew.
+    /// Goes on with the file of a run that was resumed: what it did after its checkpoint is taken out, to be
+    /// written anew.
     ///
     /// # Errors
     /// If the file cannot be read or written.

@@ -27,11 +27,11 @@ struct Header {
 }
 
 impl ReplayBuffer {
-    /// Writes all that is held to a file, about as large as the memory it takes, without a second copy in memory. What
-    /// stood there before is replaced at once, or not at all.
+    /// Writes all that is held to a file, about as large as the memory it takes, without a second copy in
+    /// memory. What stood there before is replaced at once, or not at all.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let header = Header {
             capacity: self.capacity,
@@ -51,11 +51,12 @@ impl ReplayBuffer {
         })
     }
 
-    /// Reads a replay from its file: with the same generator it samples what the one that was saved would have.
+    /// Reads a replay from its file: with the same generator it samples what the one that was saved would
+    /// have.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a replay's, is damaged, has another version of the format, or the replay would not
-    /// fit into this machine's memory once it is full.
+    /// If the file cannot be read, is not a replay's, is damaged, has another version of the format, or the
+    /// replay would not fit into this machine's memory once it is full.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         file::read(path.as_ref(), &FILE, Self::from_file)
     }

@@ -9,12 +9,15 @@ use crate::error::{Result, check};
 pub struct TrainerConfig {
     /// How many environment steps to collect in all.
     pub environment_steps: u64,
-    /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting rarely helps.
+    /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting
+    /// rarely helps.
     pub replay_capacity: usize,
-    /// The environment steps before the first update. Accepted: at least 1. Enough for a first idea of the rewards.
+    /// The environment steps before the first update. Accepted: at least 1. Enough for a first idea of the
+    /// rewards.
     pub warm_up_steps: u64,
-    /// Updates for each environment step after the warm-up. Accepted: 0 or more. The more, the fewer steps it takes to
-    /// learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a robot's.
+    /// Updates for each environment step after the warm-up. Accepted: 0 or more. The more, the fewer steps it
+    /// takes to learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a
+    /// robot's.
     pub updates_per_step: f64,
     /// The environment steps between two evaluations. Accepted: at least 1.
     pub evaluation_period: u64,
@@ -28,8 +31,9 @@ pub struct TrainerConfig {
     /// is never stored. Training's and evaluation's episodes are counted apart: neither makes up for the
     /// other. With 0 the first failure ends the run.
     pub tolerated_failed_episodes: u32,
-    /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not finite. A
-    /// refused update changes nothing, and another batch is drawn in its place. With 0 the first one ends the run.
+    /// How many updates in a row may be refused because a value, the loss, a gradient or a parameter is not
+    /// finite. A refused update changes nothing, and another batch is drawn in its place. With 0 the first
+    /// one ends the run.
     pub tolerated_refused_updates: u32,
     /// The environment steps between two checkpoints, if [`Trainer::save_into`](crate::Trainer::save_into)
     /// names a folder for them. Accepted: at least 1.
@@ -38,8 +42,8 @@ pub struct TrainerConfig {
     /// is tried after another period; older ones stay as they are. With 0 the first failure ends the run, as
     /// one at its end always does.
     pub tolerated_failed_saves: u32,
-    /// How many checkpoints are kept, the newest. Accepted: at least 1; with 2 or more a damaged one loses no more than a
-    /// period.
+    /// How many checkpoints are kept, the newest. Accepted: at least 1; with 2 or more a damaged one loses no
+    /// more than a period.
     pub checkpoints_kept: usize,
     /// Stops as soon as an evaluation's mean return reaches this.
     pub stop_at_return: Option<f64>,

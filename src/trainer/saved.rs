@@ -170,15 +170,15 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.checkpoints.is_none() || self.steps <= self.saved.unwrap_or(0)
     }
 
-    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run had never been
-    /// interrupted; where there is none, the run starts afresh. A damaged checkpoint is reported and set aside, and the one
-    /// before it is loaded.
+    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run
+    /// had never been interrupted; where there is none, the run starts afresh. A damaged checkpoint is
+    /// reported and set aside, and the one before it is loaded.
     ///
-    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed, replay
-    /// capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save, and what to tolerate
-    /// may be new, as may the device. The result is the run that was interrupted, bit for bit, on the same backend, with an
-    /// environment that is [repeatable](Environment::repeatable), or from the end of an episode on. With any other the
-    /// resumed run begins a new episode.
+    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed,
+    /// replay capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save,
+    /// and what to tolerate may be new, as may the device. The result is the run that was interrupted, bit
+    /// for bit, on the same backend, with an environment that is [repeatable](Environment::repeatable), or
+    /// from the end of an episode on. With any other the resumed run begins a new episode.
     ///
     /// # Errors
     /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,

@@ -1,7 +1,7 @@
 //! The replay as one would write it without a thought for speed: a list of episodes.
 //!
-//! Every observation is told from every other by its number, every action by the number of the observation it was taken
-//! at, so that whatever the replay samples can be looked up here.
+//! Every observation is told from every other by its number, every action by the number of the observation it
+//! was taken at, so that whatever the replay samples can be looked up here.
 
 use mpo::{Experience, ReplayBuffer, Result};
 use proptest::prelude::*;
@@ -189,7 +189,8 @@ impl Model {
         held.filter(|held| held.step.is_some()).map(|held| held.number).collect()
     }
 
-    /// The observations that a step follows, of the episode in which one follows `number`, from there on and around.
+    /// The observations that a step follows, of the episode in which one follows `number`, from there on and
+    /// around.
     pub fn around(&self, number: usize) -> impl Iterator<Item = &Held> + Clone {
         let at = |episode: &&Episode| episode.held.iter().any(|held| held.number == number);
         let episode = self.episodes.iter().find(at).unwrap_or_else(|| panic!("{number} is not held"));

@@ -54,7 +54,8 @@ pub fn samples(replay: &ReplayBuffer) -> Vec<Vec<f32>> {
     told
 }
 
-/// How a file is changed: the file, bytes put in a place of its header or anywhere, numbers of its header, its length.
+/// How a file is changed: the file, bytes put in a place of its header or anywhere, numbers of its header,
+/// its length.
 #[derive(Debug, Clone)]
 pub struct Forgery {
     pub file: usize,

@@ -31,7 +31,8 @@ impl Library {
     /// Loads the library from its file.
     pub fn load(path: &Path) -> Result<Self, Box<dyn Error>> {
         let failed = |error| format!("MuJoCo's library {} cannot be loaded: {error}", path.display());
-        // SAFETY: MuJoCo's library runs nothing on loading that needs our care; the signatures are those of mujoco.h.
+        // SAFETY: MuJoCo's library runs nothing on loading that needs our care; the signatures are those of
+        // mujoco.h.
         unsafe {
             let library = libloading::Library::new(path).map_err(failed)?;
             Ok(Self {

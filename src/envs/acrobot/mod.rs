@@ -23,18 +23,19 @@ const SHOULDER: [f64; 2] = [0.0, 2.0];
 const TARGET: [f64; 2] = [0.0, 4.0];
 const TARGET_RADIUS: f64 = 0.2;
 
-/// Two links that hang from a shoulder, with a motor at the elbow alone: `acrobot` of the DeepMind Control Suite.
+/// Two links that hang from a shoulder, with a motor at the elbow alone: `acrobot` of the DeepMind Control
+/// Suite.
 ///
-/// - **Action** (1): the torque at the elbow, -1 to 1 standing for -2 N m to 2 N m. Beyond that the torque grows no
-///   further.
-/// - **Observation** (6): the sines of the upper and the lower link's angle, their cosines (both angles from upright),
-///   and the angular velocities of shoulder and elbow (rad/s).
-/// - **Reward**: 1 where the tip is within 0.2 m of the target, which it reaches only upright, and less the farther it
-///   is away.
+/// - **Action** (1): the torque at the elbow, -1 to 1 standing for -2 N m to 2 N m. Beyond that the torque
+///   grows no further.
+/// - **Observation** (6): the sines of the upper and the lower link's angle, their cosines (both angles from
+///   upright), and the angular velocities of shoulder and elbow (rad/s).
+/// - **Reward**: 1 where the tip is within 0.2 m of the target, which it reaches only upright, and less the
+///   farther it is away.
 /// - **Episode**: 1000 steps of 0.01 s, then truncated; it never terminates.
 ///
-/// The state, [`JointState<2>`](JointState), is the angle of the shoulder (0 upright) and of the elbow (0 straight), and
-/// their rates. See the [module](super) for the sources.
+/// The state, [`JointState<2>`](JointState), is the angle of the shoulder (0 upright) and of the elbow (0
+/// straight), and their rates. See the [module](super) for the sources.
 ///
 /// ```
 /// use mpo::Environment;
@@ -57,14 +58,14 @@ impl Acrobot {
         Self { state: State { qpos: [PI, 0.0], qvel: [0.0; 2] }, episode: Episode::default() }
     }
 
-    /// The state: the angles of shoulder and elbow (rad) in `qpos`, their rates in `qvel`. Before the first reset both
-    /// links hang at rest.
+    /// The state: the angles of shoulder and elbow (rad) in `qpos`, their rates in `qvel`. Before the first
+    /// reset both links hang at rest.
     pub fn state(&self) -> JointState<2> {
         self.state
     }
 
-    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angles need not lie in
-    /// one turn.
+    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angles need not
+    /// lie in one turn.
     ///
     /// # Errors
     /// [`ControlError::State`] where a number is not finite or exceeds a magnitude of 1e10.
@@ -78,8 +79,9 @@ impl Acrobot {
     /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
     ///
     /// # Errors
-    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first reset
-    /// and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can simulate.
+    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first
+    /// reset and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can
+    /// simulate.
     pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<6>, ControlError> {
         self.episode.check(&[action])?;
         self.state = physics::step(&self.state, action).settled()?;

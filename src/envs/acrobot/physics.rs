@@ -1,5 +1,5 @@
-//! The simulation of the two links: two hinges, the shoulder's and the elbow's angle (radians, 0 upright and straight),
-//! in MuJoCo's model of the task.
+//! The simulation of the two links: two hinges, the shoulder's and the elbow's angle (radians, 0 upright and
+//! straight), in MuJoCo's model of the task.
 
 use crate::envs::GRAVITY;
 use crate::envs::dynamics::{JointState, capsule_inertia};

@@ -22,15 +22,15 @@ const OBSERVATIONS: usize = 5;
 ///
 /// - **Action** (1): the push on the cart, -1 to 1 standing for -10 N to 10 N. Beyond that the push grows no
 ///   further; the reward counts the action as given.
-/// - **Observation** (5): the cart's position (m), cosine and sine of the pole's angle (0 upright), the cart's
-///   velocity (m/s), the pole's angular velocity (rad/s).
-/// - **Reward**: 0 to 1, the product of how upright the pole is, how near to the middle the cart, how small the
-///   action and how slow the pole.
+/// - **Observation** (5): the cart's position (m), cosine and sine of the pole's angle (0 upright), the
+///   cart's velocity (m/s), the pole's angular velocity (rad/s).
+/// - **Reward**: 0 to 1, the product of how upright the pole is, how near to the middle the cart, how small
+///   the action and how slow the pole.
 /// - **Episode**: 1000 steps of 0.01 s, then truncated; it never terminates. The rail ends softly at 1.8 m to
 ///   either side.
 ///
-/// The state, [`JointState<2>`](JointState), is (position, angle) and its rate. See the [module](super) for the
-/// sources.
+/// The state, [`JointState<2>`](JointState), is (position, angle) and its rate. See the [module](super) for
+/// the sources.
 ///
 /// ```
 /// use mpo::Environment;
@@ -76,14 +76,14 @@ impl Cartpole {
         Self { start, state: State { qpos: [0.0, angle], qvel: [0.0; 2] }, episode: Episode::default() }
     }
 
-    /// The state: position (m) and angle (rad, 0 upright) in `qpos`, their rates in `qvel`. Before the first reset
-    /// it is at rest in the middle.
+    /// The state: position (m) and angle (rad, 0 upright) in `qpos`, their rates in `qvel`. Before the first
+    /// reset it is at rest in the middle.
     pub fn state(&self) -> JointState<2> {
         self.state
     }
 
-    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angle need not lie
-    /// in one turn.
+    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angle need not
+    /// lie in one turn.
     ///
     /// # Errors
     /// [`ControlError::State`] where a number is not finite or exceeds a magnitude of 1e10.
@@ -97,8 +97,9 @@ impl Cartpole {
     /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
     ///
     /// # Errors
-    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first reset
-    /// and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can simulate.
+    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first
+    /// reset and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can
+    /// simulate.
     pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<5>, ControlError> {
         self.episode.check(&[action])?;
         self.state = physics::step(&self.state, action).settled()?;

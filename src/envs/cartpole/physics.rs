@@ -1,5 +1,5 @@
-//! The simulation of the cart and its pole: two joints, the cart's slide (metres) and the pole's hinge (radians,
-//! 0 upright), in MuJoCo's model of the task.
+//! The simulation of the cart and its pole: two joints, the cart's slide (metres) and the pole's hinge
+//! (radians, 0 upright), in MuJoCo's model of the task.
 
 use crate::envs::GRAVITY;
 use crate::envs::dynamics::{JointState, SoftConstraint, capsule_inertia};
@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_hanging_pole_swings_with_its_period() {
-        // Small swings of a pole on a free cart: omega^2 = M11 m g l / det M, undisturbed by the tiny damping.
+        // Small swings of a pole on a free cart: omega^2 = M11 m g l / det M, undisturbed by the tiny
+        // damping.
         let mut state = State { qpos: [0.0, std::f64::consts::PI + 1e-4], qvel: [0.0, 0.0] };
         let hinge: f64 = 0.009424592767295598 + 0.1 * 0.25;
         let omega = (1.1 * 0.1 * 9.81 * 0.5 / (1.1 * hinge - 0.05 * 0.05)).sqrt();

@@ -35,8 +35,8 @@ impl Placed {
 pub(super) struct Touch {
     /// In the middle of the overlap.
     pub point: Point,
-    /// The unit vector from the first capsule to the second; zero where their axes cross, as MuJoCo's then stands across
-    /// the plane.
+    /// The unit vector from the first capsule to the second; zero where their axes cross, as MuJoCo's then
+    /// stands across the plane.
     pub normal: Point,
     /// Between the surfaces: negative, as they overlap.
     pub distance: f64,
@@ -50,8 +50,8 @@ pub(super) fn touches(first: &Placed, second: &Placed, mut report: impl FnMut(To
         return;
     }
 
-    // The nearest points x, y of the lines solve a x - c y = u and -c x + b y = v; on the segments, whichever leaves
-    // its own is put at the end, and the other follows.
+    // The nearest points x, y of the lines solve a x - c y = u and -c x + b y = v; on the segments, whichever
+    // leaves its own is put at the end, and the other follows.
     let (a, b) = (dot(first.half_axis, first.half_axis), dot(second.half_axis, second.half_axis));
     let c = dot(first.half_axis, second.half_axis);
     let u = dot(first.half_axis, between);

@@ -1,7 +1,7 @@
 //! The chain of bodies: where they are, how they resist acceleration and what their velocities do.
 //!
-//! Angles turn about the axis that points out of the plane's back, so that a positive angle takes z to x. The column of
-//! a Jacobian for a joint at `o` is therefore (p_z - o_z, o_x - p_x) at the point p.
+//! Angles turn about the axis that points out of the plane's back, so that a positive angle takes z to x. The
+//! column of a Jacobian for a joint at `o` is therefore (p_z - o_z, o_x - p_x) at the point p.
 
 use std::array;
 
@@ -104,8 +104,8 @@ impl Chain {
         matrix
     }
 
-    /// The forces at the joints that gravity and the centrifugal accelerations ask for where the joints do not
-    /// accelerate.
+    /// The forces at the joints that gravity and the centrifugal accelerations ask for where the joints do
+    /// not accelerate.
     pub(super) fn bias(&self, qvel: &Vector) -> Vector {
         let mut origin_acceleration = [0.0, GRAVITY];
         let mut spin = 0.0;

@@ -47,9 +47,9 @@ pub(super) fn collect(state: &JointState<JOINTS>, chain: &Chain, rows: &mut Vec<
     contacts::find(chain, |contact| pyramid(contact, &state.qvel, chain, rows));
 }
 
-/// The pyramid that stands for the cone of friction 1: its four edges. Two lean out of the plane and are one row of twice
-/// the stiffness, as nothing in the plane moves against them; where the normal itself stands across the plane all four
-/// edges lie in it.
+/// The pyramid that stands for the cone of friction 1: its four edges. Two lean out of the plane and are one
+/// row of twice the stiffness, as nothing in the plane moves against them; where the normal itself stands
+/// across the plane all four edges lie in it.
 fn pyramid(contact: &Contact, qvel: &Vector, chain: &Chain, rows: &mut Vec<Row>) {
     let [x, z] = contact.jacobian(chain);
     let felt = touched(contact, chain);
@@ -71,7 +71,8 @@ fn pyramid(contact: &Contact, qvel: &Vector, chain: &Chain, rows: &mut Vec<Row>)
     }
 }
 
-/// Whether toe and heel feel a contact (1 or 0): the ray out of the foot has to hit the ball around their point.
+/// Whether toe and heel feel a contact (1 or 0): the ray out of the foot has to hit the ball around their
+/// point.
 fn touched(contact: &Contact, chain: &Chain) -> [f64; 2] {
     if contact.body != FOOT {
         return [0.0; 2];

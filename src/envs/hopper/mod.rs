@@ -34,16 +34,19 @@ const HOP_SPEED: f64 = 2.0;
 
 /// A planar robot with one leg: `hopper` of the DeepMind Control Suite.
 ///
-/// - **Action** (4): the torques at waist, hip, knee and ankle, -1 to 1 standing for 30, 40, 30 and 10 N m to either
-///   side. Beyond that the torques grow no further; the reward counts the action as given.
-/// - **Observation** (15): the torso's height (m) and pitch, the angles of waist, hip, knee and ankle, the torso's
-///   velocities along and upwards (m/s), the five angular velocities (rad/s), and ln(1 + force in N) on toe and heel.
-/// - **Reward**: 0 to 1. To stand: where the torso is 0.6 m to 2 m above the foot, more the smaller the action. To hop:
-///   where it stands so, more the faster it moves forward, in full from 2 m/s on.
-/// - **Episode**: 1000 steps of 0.02 s, then truncated; it never terminates. It starts in any pose, lying mostly.
+/// - **Action** (4): the torques at waist, hip, knee and ankle, -1 to 1 standing for 30, 40, 30 and 10 N m to
+///   either side. Beyond that the torques grow no further; the reward counts the action as given.
+/// - **Observation** (15): the torso's height (m) and pitch, the angles of waist, hip, knee and ankle, the
+///   torso's velocities along and upwards (m/s), the five angular velocities (rad/s), and ln(1 + force in N)
+///   on toe and heel.
+/// - **Reward**: 0 to 1. To stand: where the torso is 0.6 m to 2 m above the foot, more the smaller the
+///   action. To hop: where it stands so, more the faster it moves forward, in full from 2 m/s on.
+/// - **Episode**: 1000 steps of 0.02 s, then truncated; it never terminates. It starts in any pose, lying
+///   mostly.
 ///
-/// The state, [`JointState<7>`](JointState), is (x, height, pitch, waist, hip, knee, ankle) and its rate; x and height
-/// are those of the torso, where an upright one is at height 0. See the [module](super) for the sources.
+/// The state, [`JointState<7>`](JointState), is (x, height, pitch, waist, hip, knee, ankle) and its rate; x
+/// and height are those of the torso, where an upright one is at height 0. See the [module](super) for the
+/// sources.
 ///
 /// ```
 /// use mpo::Environment;
@@ -88,8 +91,8 @@ impl Hopper {
         Self { goal, state, episode: Episode::default(), rows }
     }
 
-    /// The state: positions (m) and angles (rad) in `qpos`, their rates in `qvel`. Before the first reset it stands
-    /// with straight joints.
+    /// The state: positions (m) and angles (rad) in `qpos`, their rates in `qvel`. Before the first reset it
+    /// stands with straight joints.
     pub fn state(&self) -> JointState<7> {
         self.state.joints
     }
@@ -108,8 +111,9 @@ impl Hopper {
     /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
     ///
     /// # Errors
-    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first reset
-    /// and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can simulate.
+    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first
+    /// reset and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can
+    /// simulate.
     pub fn step_f64(&mut self, action: &[f64; 4]) -> Result<ControlStep<15>, ControlError> {
         self.episode.check(action)?;
         let next = self.state.step(action, &mut self.rows);

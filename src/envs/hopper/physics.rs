@@ -35,7 +35,8 @@ impl State {
         state
     }
 
-    /// The state one control step later. Of the action, only its part in [-1, 1] acts. `rows` is room to work in.
+    /// The state one control step later. Of the action, only its part in [-1, 1] acts. `rows` is room to work
+    /// in.
     pub(super) fn step(&self, action: &[f64; MOTORS], rows: &mut Vec<Row>) -> Self {
         let action = action.map(|torque| torque.clamp(-1.0, 1.0));
         (0..STEPS).fold(self.clone(), |state, _| {

@@ -8,10 +8,11 @@ use super::matrix::{Matrix, Vector, add_outer, inner, product, solve};
 /// More than any state needs: a solution takes 2 iterations mostly.
 const MAX_ITERATIONS: usize = 100;
 
-/// The acceleration a that minimises 1/2 a' M a - f' a + 1/2 sum of stiffness min(0, J a - target)^2 over all rows, for
-/// an inertia matrix M and a force f.
+/// The acceleration a that minimises 1/2 a' M a - f' a + 1/2 sum of stiffness min(0, J a - target)^2 over all
+/// rows, for an inertia matrix M and a force f.
 ///
-/// Newton's method with an exact line search, from a guess: exact as soon as the full step keeps the set of active rows.
+/// Newton's method with an exact line search, from a guess: exact as soon as the full step keeps the set of
+/// active rows.
 pub(super) fn minimise(inertia: &Matrix, force: &Vector, rows: &[Row], guess: &Vector) -> Vector {
     let mut point = *guess;
     for _ in 0..MAX_ITERATIONS {
@@ -53,8 +54,8 @@ fn derivatives(inertia: &Matrix, force: &Vector, rows: &[Row], point: &Vector) -
     (gradient, hessian)
 }
 
-/// The length of the step at which the objective is smallest: where its slope, a rising and piecewise linear function,
-/// is 0. `slope` is that at 0, `curvature` the part of its rise that the rows have no share in.
+/// The length of the step at which the objective is smallest: where its slope, a rising and piecewise linear
+/// function, is 0. `slope` is that at 0, `curvature` the part of its rise that the rows have no share in.
 fn line_minimum(slope: f64, curvature: f64, rows: &[Row], point: &Vector, step: &Vector) -> f64 {
     let along = |length: f64| {
         let (mut slope, mut rise) = (slope + length * curvature, curvature);
