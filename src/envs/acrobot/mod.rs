@@ -68,7 +68,7 @@ impl Acrobot {
     /// lie in one turn.
     ///
     /// # Errors
-    /// [`ControlError::State`] where a number is not finite or exceeds a magnitude of 1e10.
+    /// [`ControlError::State`] if a number is not finite or exceeds a magnitude of 1e10.
     pub fn reset_to(&mut self, state: JointState<2>) -> Result<Vec<f32>, ControlError> {
         state.check()?;
         self.state = state;
@@ -79,8 +79,8 @@ impl Acrobot {
     /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
     ///
     /// # Errors
-    /// [`ControlError::Action`] where the action is not finite, [`ControlError::NoEpisode`] before the first
-    /// reset and after an episode's end, [`ControlError::Diverged`] where the simulation leaves what it can
+    /// [`ControlError::Action`] if the action is not finite, [`ControlError::NoEpisode`] before the first
+    /// reset and after an episode's end, [`ControlError::Diverged`] if the simulation leaves what it can
     /// simulate.
     pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<6>, ControlError> {
         self.episode.check(&[action])?;
