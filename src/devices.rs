@@ -4,8 +4,8 @@ use burn::tensor::Device;
 
 use crate::error::{Error, Result};
 
-/// The backends that this build has, each by the name of the feature that brings it. An application may use any other
-/// backend of Burn's that it enables itself: everything here works on the [`Device`] it is given.
+/// The backends that this build has, each by the name of the feature that brings it. An application may use
+/// any other backend of Burn's that it enables itself: everything here works on the [`Device`] it is given.
 pub const BACKENDS: &[&str] = &[
     #[cfg(feature = "flex")]
     "flex",
@@ -22,14 +22,14 @@ pub const BACKENDS: &[&str] = &[
 /// Every backend that has a feature.
 const ALL: [&str; 5] = ["flex", "ndarray", "wgpu", "vulkan", "cuda"];
 
-/// The backend to take where nobody says: the first of [`BACKENDS`], or `flex`, of which [`device`] then says that it is
-/// not there.
+/// The backend to take where nobody says: the first of [`BACKENDS`], or `flex`, of which [`device`] then says
+/// that it is not there.
 pub fn default_backend() -> &'static str {
     BACKENDS.first().copied().unwrap_or(ALL[0])
 }
 
-/// The device of this name, `backend` or `backend:index`, such as `flex` or `cuda:1`; the index 0, the first device that
-/// the backend finds, may be left out.
+/// The device of this name, `backend` or `backend:index`, such as `flex` or `cuda:1`; the index 0, the first
+/// device that the backend finds, may be left out.
 ///
 /// ```
 /// # fn main() -> mpo::Result<()> {
@@ -41,7 +41,7 @@ pub fn default_backend() -> &'static str {
 /// ```
 ///
 /// # Errors
-/// Where there is no such backend, it is not compiled in, or it finds no device of that index on this machine.
+/// If there is no such backend, it is not compiled in, or it finds no device of that index on this machine.
 pub fn device(name: &str) -> Result<Device> {
     let (backend, index) = name.split_once(':').unwrap_or((name, "0"));
     let refuse = |reason| Error::Backend { name: name.into(), reason };
@@ -86,16 +86,16 @@ fn devices(backend: &str) -> Option<Vec<Device>> {
 
 /// Whether `device`, not an autodiff one, is the CPU, where reading a tensor costs no more than a copy.
 pub(crate) fn is_cpu(device: &Device) -> bool {
-    // By the name of Burn's own backend: an application may have enabled it itself, without this crate's feature.
+    // By the name of Burn's own backend: an application may have enabled it itself, without this crate's
+    // feature.
     let name = format!("{device:?}");
     ["Device<Flex", "Device<NdArray"].into_iter().any(|cpu| name.starts_with(cpu))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
 
-    /// Whatever enabled it: tests have Burn's flex even without this crate's feature.
     #[test]
     fn backends_of_the_cpu_are_known() {
         assert!(is_cpu(&Device::flex()));
