@@ -29,13 +29,16 @@ struct Bandit {
     terminates: bool,
     /// Observed besides, half of the time.
     echo: f32,
+    /// The episode whose first observation is this number, whatever it should be.
+    wrong: Option<(usize, f32)>,
+    episodes: usize,
     side: f32,
     taken: usize,
 }
 
 impl Bandit {
     fn new(steps: usize, terminates: bool) -> Self {
-        Self { steps, terminates, echo: 0.0, side: 0.0, taken: 0 }
+        Self { steps, terminates, echo: 0.0, wrong: None, episodes: 0, side: 0.0, taken: 0 }
     }
 
     fn observation(&self) -> Vec<f32> {
@@ -57,7 +60,12 @@ impl Environment for Bandit {
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Infallible> {
         (self.side, self.taken) = (if seed.is_multiple_of(2) { 1.0 } else { -1.0 }, 0);
-        Ok(self.observation())
+        self.episodes += 1;
+        let mut observation = self.observation();
+        if let Some((_, number)) = self.wrong.filter(|(episode, _)| *episode == self.episodes) {
+            observation[0] = number;
+        }
+        Ok(observation)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Step, Infallible> {
@@ -135,6 +143,16 @@ fn what_else_is_observed_does_not_matter() {
     for echo in [1e25, 3e38, -3e38] {
         let mean = learnt(Bandit { echo, ..Bandit::new(1, false) }, |_| (), 1500);
         assert!(mean > 0.95, "{echo}: {mean}");
+    }
+}
+
+/// A sensor that is wrong once, before the first update or after it, spoils nothing of what it says otherwise.
+#[test]
+fn one_wrong_observation_does_not_matter() {
+    for wrong in [(100, 1e6), (100, 1e25), (700, -3e38)] {
+        let environment = Bandit { wrong: Some(wrong), ..Bandit::new(1, false) };
+        let mean = learnt(environment, |_| (), 1500);
+        assert!(mean > 0.95, "{wrong:?}: {mean}");
     }
 }
 

@@ -184,7 +184,7 @@ impl Actor for GaussianActor {
         if !is_trainable(&self) {
             return self;
         }
-        self.moments = self.moments.map(|moments| moments.follow(observations));
+        self.moments = self.moments.map(|moments| moments.follow_observations(observations));
         self
     }
 

@@ -200,7 +200,7 @@ impl Critic for QNetwork {
         if !is_trainable(&self) {
             return self;
         }
-        self.moments = self.moments.map(|moments| moments.follow(observations));
+        self.moments = self.moments.map(|moments| moments.follow_observations(observations));
         self
     }
 
