@@ -65,9 +65,9 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 pub struct Action {
     /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
     pub action: Vec<f32>,
-    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)), which the replay
-    /// keeps. An excursion's action is one of a few points, whose density is without
-    /// bound: the largest number stands for it, and Retrace cuts its traces there.
+    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)),
+    /// which the replay keeps. An excursion's action is one of a few points, whose density is without bound:
+    /// the largest number stands for it, and Retrace cuts its traces there.
     pub log_probability: f32,
 }
 
@@ -209,8 +209,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks or is not on
-    /// their device, or a value, the loss, a gradient or an updated parameter is not finite
+    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks
+    /// or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
         check_kind(self.config.evaluation, batch)?;

@@ -86,7 +86,8 @@ fn devices(backend: &str) -> Option<Vec<Device>> {
 
 /// Whether `device`, not an autodiff one, is the CPU, where reading a tensor costs no more than a copy.
 pub(crate) fn is_cpu(device: &Device) -> bool {
-    // By the name of Burn's own backend: an application may have enabled it itself, without this crate's feature.
+    // By the name of Burn's own backend: an application may have enabled it itself, without this crate's
+    // feature.
     let name = format!("{device:?}");
     ["Device<Flex", "Device<NdArray"].into_iter().any(|cpu| name.starts_with(cpu))
 }

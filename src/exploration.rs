@@ -15,8 +15,8 @@ pub struct Exploration {
     pub excursions: Option<Excursions>,
 }
 
-/// How the noise of one action hangs together with that of the next. Each action's by itself is standard normal; its
-/// density, from which Retrace has its ratios, is that given the noise of the actions before.
+/// How the noise of one action hangs together with that of the next. Each action's by itself is standard
+/// normal; its density, from which Retrace has its ratios, is that given the noise of the actions before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum NoiseColour {
     /// Not at all. Over a few steps such noise averages out, and a body with inertia hardly moves.
@@ -27,9 +27,10 @@ pub enum NoiseColour {
     Pink,
 }
 
-/// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to the other from time to
-/// time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them
-/// as it is not by noise around a mean, and comes upon rewards that are rare.
+/// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to
+/// the other from time to time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body
+/// that lies on the ground is thrown about by them as it is not by noise around a mean, and comes upon
+/// rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find a temperature
 /// above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
@@ -42,9 +43,9 @@ pub struct Excursions {
     pub informed: f64,
     /// The actions of a phase: as many as an episode has, or the body's falls take. Accepted: at least 1.
     pub phase: u64,
-    /// How many actions in a row a component stays at one end, in the mean: each goes to its other end with probability
-    /// 1 / hold, whatever the others do. Accepted: at least 1. About as many as a limb needs from one end to the other; 2
-    /// tosses a coin each time, 1 changes ends each time.
+    /// How many actions in a row a component stays at one end, in the mean: each goes to its other end with
+    /// probability 1 / hold, whatever the others do. Accepted: at least 1. About as many as a limb needs from
+    /// one end to the other; 2 tosses a coin each time, 1 changes ends each time.
     pub hold: f64,
 }
 

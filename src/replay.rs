@@ -78,7 +78,8 @@ impl ReplayBuffer {
     /// An empty buffer for `capacity` observations of these sizes.
     ///
     /// # Errors
-    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once it is full.
+    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once
+    /// it is full.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
         check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
         check_count("observation_size", observation_size, 1)?;

@@ -379,8 +379,8 @@ fn explores_with_the_noise_of_its_settings() {
     }
 }
 
-/// In the mean the log-probability is minus the entropy of what the past leaves open: of one component a variance of 1 for
-/// white noise, and for pink noise what its processes renew in a step.
+/// In the mean the log-probability is minus the entropy of what the past leaves open: of one component a
+/// variance of 1 for white noise, and for pink noise what its processes renew in a step.
 #[test]
 fn log_probabilities_are_given_the_noise_before() {
     let kept = [0.0, 4.0, 16.0, 64.0, 256.0].map(|time: f64| (-1.0 / time).exp());

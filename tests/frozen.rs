@@ -1,5 +1,5 @@
-//! Networks that are frozen, by Burn's `no_grad`: they stay to the bit, their statistics of observations and values too,
-//! while the others learn.
+//! Networks that are frozen, by Burn's `no_grad`: they stay to the bit, their statistics of observations and
+//! values too, while the others learn.
 
 mod common {
     pub mod agents;

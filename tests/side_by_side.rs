@@ -1,5 +1,5 @@
-//! Agents that are updated at the same time, on threads of their own or by a pool: none waits for another for ever, whatever
-//! parameters they share.
+//! Agents that are updated at the same time, on threads of their own or by a pool: none waits for another for
+//! ever, whatever parameters they share.
 
 mod common {
     pub mod replays;
@@ -24,7 +24,8 @@ const WIDTH: usize = 256;
 /// Far more than a few updates take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Fails where `work` is not done in time. Its thread is left behind then: it waits for ever, and ends with the process.
+/// Fails where `work` is not done in time. Its thread is left behind then: it waits for ever, and ends with
+/// the process.
 fn in_time(what: &str, work: impl FnOnce() + Send + 'static) {
     let (done, answer) = channel();
     thread::spawn(move || {
@@ -66,7 +67,8 @@ fn on_threads<A: Actor, C: Critic>(agents: Vec<MpoAgent<A, C>>, batch: &Batch) {
     });
 }
 
-/// The agents by a pool of two threads, either of which takes up another update wherever it has to wait within one.
+/// The agents by a pool of two threads, either of which takes up another update wherever it has to wait
+/// within one.
 fn in_a_pool<A: Actor, C: Critic>(mut agents: Vec<MpoAgent<A, C>>, batch: &Batch) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     pool.install(|| agents.par_iter_mut().for_each(|agent| update(agent, batch)));

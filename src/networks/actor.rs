@@ -26,8 +26,9 @@ pub trait Actor: Module + Sync {
     /// How many components an action has.
     fn action_size(&self) -> usize;
 
-    /// The same policy after it has seen the observations of a batch, `[batch, observation]` without gradients, before it
-    /// learns from it. Override it where the module keeps statistics of them; they stay too where nothing of it is trainable.
+    /// The same policy after it has seen the observations of a batch, `[batch, observation]` without
+    /// gradients, before it learns from it. Override it where the module keeps statistics of them; they stay
+    /// too where nothing of it is trainable.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self

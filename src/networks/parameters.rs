@@ -1,5 +1,5 @@
-//! The parameters of a network as one vector, in the order in which the module lists them. By their place, not by their id:
-//! layers that are clones of each other have the same.
+//! The parameters of a network as one vector, in the order in which the module lists them. By their place,
+//! not by their id: layers that are clones of each other have the same.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::Tensor;
@@ -76,15 +76,16 @@ pub(crate) fn with_parameters<M: Module>(module: M, numbers: Vec<f32>) -> M {
     }
 }
 
-/// A copy of a module whose gradients are computed apart from the original's, on another thread too. A loop that trains
-/// clones of one module side by side makes each its own copy before its loss: otherwise they may wait for each other for
-/// ever.
-// Burn keeps a graph for all that was computed from the same parameters, with a lock that no thread can take twice and that
-// `backward` holds to its end (burn-autodiff 0.22, runtime/graph.rs). Modules that share parameters hang in two ways: one
-// thread in `backward` holds the graph and wants the list of all graphs, another that merges that graph with a second one
-// holds the list and wants the graph; or a matrix product within `backward` waits for Rayon, and the thread takes up other
-// work there that wants the graph which it holds itself. A copy's graph is known to nobody else, so that neither happens:
-// what a thread takes up meanwhile has graphs of its own, and the list is held by those alone who wait for nothing.
+/// A copy of a module whose gradients are computed apart from the original's, on another thread too. A loop
+/// that trains clones of one module side by side makes each its own copy before its loss: otherwise they may
+/// wait for each other for ever.
+// Burn keeps a graph for all that was computed from the same parameters, with a lock that no thread can take
+// twice and that `backward` holds to its end (burn-autodiff 0.22, runtime/graph.rs). Modules that share
+// parameters hang in two ways: one thread in `backward` holds the graph and wants the list of all graphs,
+// another that merges that graph with a second one holds the list and wants the graph; or a matrix product
+// within `backward` waits for Rayon, and the thread takes up other work there that wants the graph which it
+// holds itself. A copy's graph is known to nobody else, so that neither happens: what a thread takes up
+// meanwhile has graphs of its own, and the list is held by those alone who wait for nothing.
 pub fn with_own_gradients<M: Module>(module: &M) -> M {
     struct Leaves;
     impl ModuleMapper for Leaves {

@@ -7,8 +7,8 @@ use super::ReplayBuffer;
 pub(super) const ACCEPTED: &str = "a replay that fits into the machine's memory once it is full";
 
 impl ReplayBuffer {
-    /// The bytes that the steps of a full replay of this capacity take, for observations and actions of these sizes;
-    /// `u64::MAX` if there are more. It starts with none of them, and grows with what is stored.
+    /// The bytes that the steps of a full replay of this capacity take, for observations and actions of these
+    /// sizes; `u64::MAX` if there are more. It starts with none of them, and grows with what is stored.
     ///
     /// ```
     /// // A million observations of 17 numbers, actions of 6 components.
@@ -32,8 +32,8 @@ pub(super) fn fits(capacity: usize, observation_size: usize, action_size: usize)
     }
 }
 
-/// The bytes of memory of this machine, or of the container that this process runs in. Linux tells, and ends a process that
-/// takes more without a word; elsewhere they are not known.
+/// The bytes of memory of this machine, or of the container that this process runs in. Linux tells, and ends
+/// a process that takes more without a word; elsewhere they are not known.
 fn of_the_machine() -> Option<u64> {
     let of_container = |file| read_to_string(file).ok()?.trim().parse().ok();
     let limits =

@@ -54,8 +54,8 @@ impl ReplayBuffer {
     /// Reads a replay from its file: with the same generator it samples what the one that was saved would have.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a replay's, is damaged, has another version of the format, or the replay would not
-    /// fit into this machine's memory once it is full.
+    /// If the file cannot be read, is not a replay's, is damaged, has another version of the format, or the
+    /// replay would not fit into this machine's memory once it is full.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         file::read(path.as_ref(), &FILE, Self::from_file)
     }
