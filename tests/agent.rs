@@ -373,6 +373,7 @@ fn explores_with_the_noise_of_its_settings() {
     for (noise, expected) in [(NoiseColour::White, 0.0), (NoiseColour::Pink, pink)] {
         let mut config = small(MpoConfig::default());
         config.exploration.noise = noise;
+        config.exploration.excursions = None;
         let mut agent = agent(&config, 3, 2, 6);
         let mean = f64::from(agent.mean_action(&[0.4, -1.0, 0.7]).unwrap()[1]);
         let mut act = || f64::from(agent.act(&[0.4, -1.0, 0.7]).unwrap().action[1]) - mean;
