@@ -356,10 +356,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 let log_probabilities =
                     self.target_actor.policy(observations.clone()).log_probability(actions.clone());
                 let values = self.target_values(target_critic, observations.clone(), actions);
-                let lambda = match self.config.evaluation {
-                    PolicyEvaluation::Retrace { lambda, .. } => lambda,
-                    PolicyEvaluation::NStep { .. } => 1.0,
-                };
+                let (_, lambda) = self.config.evaluation.steps_and_lambda();
                 let traces = retrace_traces(
                     log_probabilities.reshape([count, steps]),
                     batch.log_probabilities.clone(),

@@ -84,6 +84,16 @@ pub enum PolicyEvaluation {
     },
 }
 
+impl PolicyEvaluation {
+    /// The steps, and λ, which is 1 for plain n-step returns.
+    pub(crate) fn steps_and_lambda(self) -> (usize, f64) {
+        match self {
+            Self::NStep { steps } => (steps, 1.0),
+            Self::Retrace { steps, lambda } => (steps, lambda),
+        }
+    }
+}
+
 /// At which states the E-step and the M-step work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImproveAt {
@@ -226,10 +236,7 @@ impl MpoConfig {
             |&rate| rate > 0.0 && rate <= 1.0,
             "above 0, to 1",
         )?;
-        let (steps, lambda) = match self.evaluation {
-            PolicyEvaluation::NStep { steps } => (steps, 1.0),
-            PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
-        };
+        let (steps, lambda) = self.evaluation.steps_and_lambda();
         check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
         if let Some(penalty) = self.action_penalty {
             let accepted = |&weight: &f64| weight >= 0.0 && weight.is_finite();

@@ -34,7 +34,9 @@ pub enum NoiseColour {
 ///
 /// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find
 /// a temperature above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while
-/// some action is worth more than another.
+/// some action is worth more than another. With
+/// [`TemperatureSolver::GradientStep`](crate::TemperatureSolver::GradientStep), which knows no lowest
+/// temperature, it always does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Excursions {
     /// The probability of an excursion while the policy is not informed. Accepted: 0 to 1.

@@ -37,7 +37,7 @@ const FARTHEST: f32 = 1e16;
 /// How many units from the mean an observation counts as being, at most, in the mean and deviation of
 /// observations: what a sensor says wrongly once leaves no trace to speak of in them, while a new range that it
 /// keeps to is reached within some batches.
-const REACH: f32 = 30.0;
+const REACH: f32 = 10.0;
 
 /// Where numbers far off are cut: they are rare, and should not drown the rest.
 const LARGEST: f32 = 10.0;
