@@ -8,6 +8,7 @@ use crate::host::indices;
 
 /// What an agent learns from in one update.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one batch at a time, and none in an array")]
 pub enum Batch {
     /// For TD(0) and n-step targets.
     Transitions(Transitions),

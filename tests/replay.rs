@@ -144,7 +144,7 @@ fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discoun
     let discount_of = |held| if step(held).terminated { 0.0 } else { discount as f32 };
     expect(taken().map(discount_of).collect(), numbers(&sample.discounts), "discounts");
     let numbers_taken: Vec<usize> = taken().map(|held| held.number).collect();
-    let goes_on = |row: usize| row % steps > 0 && numbers_taken[row] == numbers_taken[row - 1] + 1;
+    let goes_on = |row: usize| !row.is_multiple_of(steps) && numbers_taken[row] == numbers_taken[row - 1] + 1;
     let continued = (0..count * steps).map(|row| f32::from(u8::from(goes_on(row)))).collect();
     expect(continued, numbers(&sample.continued), "continued");
     let cut_off = |(row, (held, other)): (usize, (&common::model::Held, &common::model::Held))| {
