@@ -111,9 +111,9 @@ impl Default for MpoConfig {
     /// values, a critic that learns faster than the policy, a diagonal covariance with a constraint for each
     /// dimension, 5-step targets.
     ///
-    /// Neither the unit of the rewards nor a constant added to all of them is meant to change what is learnt. For
-    /// factors of 2^-13 to 2^13 a test finds the same bits after 100 updates, for constants of -100 to 10 the
-    /// same means up to rounding. A longer run that differs by rounding alone is another run. Where
+    /// Neither the unit of the rewards nor a constant added to all of them is meant to change what is learnt.
+    /// For factors of 2^-13 to 2^13 a test finds the same bits after 100 updates, for constants of -100 to 10
+    /// the same means up to rounding. A longer run that differs by rounding alone is another run. Where
     /// episodes can terminate, a constant is another task: it says what going on is worth.
     ///
     /// No action is anything but the policy's, with its noise: see [`MpoConfig::simulation`] for what
