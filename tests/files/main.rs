@@ -1,0 +1,12 @@
+//! What is saved: that it comes back, from interrupted runs too, and that damage is refused.
+
+#[path = "../common"]
+mod common {
+    pub mod agents;
+    pub mod presets;
+    pub mod replays;
+}
+
+mod checkpoints;
+mod forgeries;
+mod forgery;

@@ -1,0 +1,25 @@
+//! The agent and its networks: what each setting does, what is learnt, and that a run is repeatable.
+
+#[path = "../common"]
+mod common {
+    pub mod agents;
+    pub mod difference;
+    pub mod double;
+    pub mod networks;
+    pub mod presets;
+    pub mod replays;
+    pub mod tensors;
+    pub mod training;
+}
+
+mod agent;
+mod bandits;
+mod frozen;
+mod inputs;
+mod networks;
+mod optimizer;
+mod policy;
+mod repeatability;
+mod side_by_side;
+mod twice;
+mod weights;
