@@ -6,7 +6,7 @@
 
 #![no_main]
 
-#[path = "../../tests/support/forgery.rs"]
+#[path = "../../tests/files/forgery.rs"]
 mod forgery;
 
 use arbitrary::Unstructured;

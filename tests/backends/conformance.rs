@@ -1,7 +1,7 @@
 //! Every backend that is compiled in computes what flex computes: the same seed, batch and weights.
 //!
 //! ```text
-//! cargo test --release --features wgpu --test conformance -- --nocapture
+//! cargo test --release --features wgpu --test backends conformance -- --nocapture
 //! ```
 //!
 //! prints how far each lies from flex. A backend that is compiled in and finds no device fails.

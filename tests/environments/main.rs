@@ -1,5 +1,4 @@
 //! The control tasks, and an environment in a thread of its own.
-#![cfg(feature = "envs")]
 
 mod parity;
 mod tasks;

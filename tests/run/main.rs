@@ -18,4 +18,3 @@ mod folders;
 mod observers;
 mod trainer;
 mod trainers;
-mod xml;

@@ -8,12 +8,12 @@ use crate::common::presets::small;
 use crate::common::tensors::numbers;
 use crate::environments::{Call, Hot, Log, Recorder, STEPS};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
-use crate::xml;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
     Environment, Error, Evaluation, Event, Exploration, Metrics, MpoConfig, Observer, Progress, StopReason,
     Summary, Trainer, TrainerConfig,
 };
+use roxmltree::Document;
 use serde_json::Value;
 
 #[test]
@@ -334,16 +334,14 @@ fn learning_curves_are_well_formed() {
     ];
     for ((name, reward), steps) in cases.into_iter().flat_map(|case| [(case, 40), (case, 0)]) {
         let picture = curve(reward, steps);
-        let elements = xml::elements(&picture).unwrap_or_else(|error| panic!("{name}, {steps}: {error}"));
-        assert_eq!(elements[0], "svg", "{name}");
-        let count = |element: &str| elements.iter().filter(|name| *name == element).count();
-        assert!(count("polyline") >= 1 && count("polygon") >= 1, "{name}, {steps}: {elements:?}");
+        let document = Document::parse(&picture).unwrap_or_else(|error| panic!("{name}, {steps}: {error}"));
+        assert!(document.root_element().has_tag_name("svg"), "{name}");
+        let has = |element: &str| document.descendants().any(|node| node.has_tag_name(element));
+        assert!(has("polyline") && has("polygon"), "{name}, {steps}: {picture}");
+        let mut words = picture.split(|letter: char| !letter.is_alphanumeric());
+        assert!(!words.any(|word| word == "NaN" || word == "inf"), "{name}, {steps}: {picture}");
         assert!(picture.contains("Rail &amp; ") && picture.contains("environment steps"));
     }
-    assert!(xml::elements("<svg><text>a & b</text></svg>").is_err());
-    assert!(xml::elements("<svg><g></svg></g>").is_err());
-    assert!(xml::elements("<svg><g></g>").is_err());
-    assert!(xml::elements("<svg x=1/>").is_err());
 }
 
 #[test]
