@@ -15,8 +15,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mpo::dual::Dual;
 use mpo::networks::sampled_values;
 use mpo::{
-    Actor, EStep, Experience, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng,
-    Stream,
+    Action, Actor, EStep, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng,
+    Step, Stream,
 };
 use rayon::prelude::*;
 use replay::{ACTION, OBSERVATION, filled_replay};
@@ -159,18 +159,10 @@ fn replay_buffer(criterion: &mut Criterion) {
         bencher.iter(|| replay.sample_sequences(32, 8, 0.99, &mut rng, &device).expect("it is full"));
     });
     replay.begin_episode(&[0.1; OBSERVATION]).expect("the observation is finite");
+    let action = Action { values: vec![0.1; ACTION], log_probability: 0.0 };
+    let step = Step { observation: vec![0.1; OBSERVATION], reward: 1.0, terminated: false, truncated: false };
     group.bench_function("insert a step", |bencher| {
-        bencher.iter(|| {
-            let step = Experience {
-                action: &[0.1; ACTION],
-                log_probability: 0.0,
-                reward: 1.0,
-                next_observation: &[0.1; OBSERVATION],
-                terminated: false,
-                truncated: false,
-            };
-            replay.push(step).expect("the numbers are finite");
-        });
+        bencher.iter(|| replay.push(&action, &step).expect("the numbers are finite"));
     });
 }
 

@@ -5,8 +5,8 @@ use burn::tensor::{Tensor, TensorData};
 use mpo::envs::Cartpole;
 use mpo::networks::{Optimizer, sampled_values};
 use mpo::targets::{CriticLoss, mean_value, td_targets};
-use mpo::{Actor, Critic, Environment, GaussianActor, QNetwork};
-use mpo::{EStep, Experience, Gaussian, MStep, MpoConfig, ReplayBuffer, Rng, Stream};
+use mpo::{Action, Actor, Critic, Environment, GaussianActor, QNetwork};
+use mpo::{EStep, Gaussian, MStep, MpoConfig, ReplayBuffer, Rng, Stream};
 
 const SEED: u64 = 1;
 const STEPS: usize = 10_000;
@@ -47,16 +47,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let policy = actor.valid().policy(state);
         let sampled = sample(&policy, 1);
         let log_probability: f32 = policy.log_probability(sampled.clone()).into_scalar();
-        let action: Vec<f32> = sampled.into_data().iter().collect();
-        let outcome = environment.step(&environment.action_bounds().to_environment(&action)?)?;
-        replay.push(Experience {
-            action: &action,
-            log_probability,
-            reward: outcome.reward,
-            next_observation: &outcome.observation,
-            terminated: outcome.terminated,
-            truncated: outcome.truncated,
-        })?;
+        let action = Action { values: sampled.into_data().iter().collect(), log_probability };
+        let outcome = environment.step(&environment.action_bounds().to_environment(&action.values)?)?;
+        replay.push(&action, &outcome)?;
         episode_return += outcome.reward;
         let is_last = outcome.is_last();
         observation = outcome.observation;

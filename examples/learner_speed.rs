@@ -161,7 +161,6 @@ impl Parts {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<[f64; 3], Box<dyn Error>> {
-        let Batch::Transitions(batch) = batch else { return Err("the workloads sample transitions".into()) };
         let states = batch.next_observations.clone();
         let shape = [config.batch_size, config.sampled_actions, ACTION];
         let noise = TensorData::new(rng.normals(shape.iter().product()), shape);

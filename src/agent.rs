@@ -4,7 +4,8 @@ mod saved;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 
-use crate::batch::{Batch, Rows};
+use crate::action::Action;
+use crate::batch::Batch;
 use crate::config::{ImproveAt, MpoConfig, PolicyEvaluation};
 use crate::devices::is_cpu;
 use crate::error::{Result, check, check_finite};
@@ -36,7 +37,7 @@ use crate::targets::{mean_value, retrace_targets, retrace_traces, td_targets};
 /// # fn main() -> mpo::Result<()> {
 /// let mut agent = MpoAgent::new(MpoConfig::default(), 5, 1, &Device::flex(), 1)?;
 /// let action = agent.act(&[0.0; 5])?;
-/// assert_eq!(action.action.len(), 1);
+/// assert_eq!(action.values.len(), 1);
 /// # Ok(())
 /// # }
 /// ```
@@ -58,17 +59,6 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
     explorer: Explorer,
     action_samples: Rng,
     updates: u64,
-}
-
-/// An action sampled from the policy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Action {
-    /// The action, `[action]`; it may reach beyond [-1, 1], to which the environment's is clipped.
-    pub action: Vec<f32>,
-    /// Its log-probability given the noise of the actions before (see [`NoiseColour`](crate::NoiseColour)),
-    /// which the replay keeps. An excursion's action is one of a few points, whose density is without bound:
-    /// the largest number stands for it, and Retrace cuts its traces there.
-    pub log_probability: f32,
 }
 
 impl MpoAgent {
@@ -172,7 +162,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         // Beside the agent, so that an error leaves no trace.
         let mut explorer = self.explorer.clone();
         let action = match explorer.excursion(n) {
-            Some(action) => Action { action, log_probability: f32::MAX },
+            Some(values) => Action { values, log_probability: f32::MAX },
             None => {
                 let Noise { z, log_density } = explorer.noise(n);
                 let action = policy.sample(tensor(z, [1, 1, n], &self.device));
@@ -181,7 +171,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 check_finite(ACTION, &numbers)?;
                 // log b(μ + L z) = log density of z - log det L.
                 let half_log_det = numbers.pop().unwrap_or_default();
-                Action { action: numbers, log_probability: log_density - half_log_det }
+                Action { values: numbers, log_probability: log_density - half_log_det }
             }
         };
         self.explorer = explorer;
@@ -205,11 +195,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         let (size, discount) = (self.config.batch_size, self.config.discount);
         match self.config.evaluation {
             PolicyEvaluation::NStep { steps } => {
-                Ok(Batch::Transitions(replay.sample_transitions(size, steps, discount, rng, &self.device)?))
+                replay.sample_transitions(size, steps, discount, rng, &self.device)
             }
             PolicyEvaluation::Retrace { steps, .. } => {
                 let count = size.div_ceil(steps);
-                Ok(Batch::Sequences(replay.sample_sequences(count, steps, discount, rng, &self.device)?))
+                replay.sample_sequences(count, steps, discount, rng, &self.device)
             }
         }
     }
@@ -217,13 +207,13 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// One update of critic and policy: policy evaluation, E-step and M-step (Algorithm 1, lines 11-28).
     ///
     /// # Errors
-    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks
+    /// If the batch is not one that [`MpoConfig::evaluation`] learns from, does not fit the networks
     /// or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The agent then stays as it was.
     pub fn update(&mut self, batch: &Batch) -> Result<Metrics> {
-        batch.check_kind(self.config.evaluation)?;
-        let Rows { observations, actions, next_observations, improved } =
-            batch.rows(self.actor.observation_size(), self.actor.action_size(), &self.device)?;
+        let (observation_size, action_size) = (self.actor.observation_size(), self.actor.action_size());
+        batch.check(self.config.evaluation, observation_size, action_size, &self.device)?;
+        let Batch { observations, actions, next_observations, improved, .. } = batch.clone();
         // Everything is made beside the agent and moves in at the end, so that an error leaves no trace.
         let actor = with_own_gradients(&self.actor).observe(&observations);
         let critic = with_own_gradients(&self.critic).observe(&observations);
@@ -277,7 +267,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 Some(values) => improved.of_next(values.mean_dim(1).squeeze_dim(1)),
                 None => value(&next).mean_dim(1).squeeze_dim(1),
             };
-            let targets = self.critic_targets(batch, &target_critic, &observations, &actions, next_values);
+            let targets = self.critic_targets(batch, &target_critic, next_values);
             let critic = critic.observe_targets(&targets);
             let taken = actions.clone().clamp(-1.0, 1.0);
             let [observations, taken] = [observations.clone(), taken].map(Tensor::from_inner);
@@ -325,54 +315,35 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// reward were the batch's mean one. From 0 it would take as many copies of the target as the horizon is
     /// long.
     fn started(&self, critic: C, batch: &Batch) -> (C, C) {
-        let (rewards, discounts) = match batch {
-            Batch::Transitions(batch) => (batch.rewards.clone(), batch.discounts.clone()),
-            Batch::Sequences(batch) => {
-                (batch.rewards.clone().flatten(0, 1), batch.discounts.clone().flatten(0, 1))
-            }
-        };
-        let critic = critic.start_from(&mean_value(rewards, discounts));
+        let critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
         let target = in_precision(critic.valid(), self.config.target_critic_precision);
         (critic, target)
     }
 
     /// The targets of the values of the actions taken, `[rows]`, from the target policy's actions at the next
     /// states.
-    fn critic_targets(
-        &self,
-        batch: &Batch,
-        target_critic: &C,
-        observations: &Tensor<2>,
-        actions: &Tensor<2>,
-        next_values: Tensor<1>,
-    ) -> Tensor<1> {
-        match batch {
-            Batch::Transitions(batch) => {
-                td_targets(batch.rewards.clone(), batch.discounts.clone(), next_values)
-            }
-            Batch::Sequences(batch) => {
-                let [count, steps] = batch.rewards.dims();
-                let actions = actions.clone().unsqueeze_dim::<3>(1);
-                let log_probabilities =
-                    self.target_actor.policy(observations.clone()).log_probability(actions.clone());
-                let values = self.target_values(target_critic, observations.clone(), actions);
-                let (_, lambda) = self.config.evaluation.steps_and_lambda();
-                let traces = retrace_traces(
-                    log_probabilities.reshape([count, steps]),
-                    batch.log_probabilities.clone(),
-                    lambda,
-                );
-                let targets = retrace_targets(
-                    batch.rewards.clone(),
-                    batch.discounts.clone(),
-                    next_values.reshape([count, steps]),
-                    values.reshape([count, steps]),
-                    // Nothing that follows in another turn around the episode counts for what comes before.
-                    traces * batch.continued.clone(),
-                );
-                targets.reshape([count * steps])
-            }
-        }
+    fn critic_targets(&self, batch: &Batch, target_critic: &C, next_values: Tensor<1>) -> Tensor<1> {
+        let (rewards, discounts) = (batch.rewards.clone(), batch.discounts.clone());
+        let PolicyEvaluation::Retrace { lambda, .. } = self.config.evaluation else {
+            return td_targets(rewards, discounts, next_values);
+        };
+        let [rows] = rewards.dims();
+        let sequences = |numbers: Tensor<1>| numbers.reshape([rows / batch.steps, batch.steps]);
+        let actions = batch.actions.clone().unsqueeze_dim::<3>(1);
+        let policy = self.target_actor.policy(batch.observations.clone());
+        let log_probabilities = policy.log_probability(actions.clone()).reshape([rows]);
+        let values = self.target_values(target_critic, batch.observations.clone(), actions).reshape([rows]);
+        let traces =
+            retrace_traces(sequences(log_probabilities), sequences(batch.log_probabilities.clone()), lambda);
+        let targets = retrace_targets(
+            sequences(rewards),
+            sequences(discounts),
+            sequences(next_values),
+            sequences(values),
+            // Nothing that follows in another turn around the episode counts for what comes before.
+            traces * sequences(batch.continued.clone()),
+        );
+        targets.reshape([rows])
     }
 
     /// Samples actions of the target policy.

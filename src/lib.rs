@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod action;
 mod action_cost;
 mod agent;
 mod batch;
@@ -32,9 +33,10 @@ mod worker;
 
 pub use burn::tensor::Device;
 
+pub use action::Action;
 pub use action_cost::{ActionCost, ActionPenalty, action_penalty};
-pub use agent::{Action, MpoAgent};
-pub use batch::{Batch, Improved, Sequences, Transitions};
+pub use agent::MpoAgent;
+pub use batch::{Batch, Improved};
 pub use config::{ImproveAt, MpoConfig, PolicyEvaluation};
 pub use devices::device;
 pub use environment::{ActionBounds, Environment, Step};
@@ -50,7 +52,7 @@ pub use mstep::{
 pub use networks::{Actor, Critic, GaussianActor, QNetwork};
 pub use observers::{Evaluation, Event, Observer, Progress, StopReason};
 pub use policy::Policy;
-pub use replay::{Experience, ReplayBuffer};
+pub use replay::{EpisodeWriter, ReplayBuffer};
 pub use rng::{Rng, Stream};
 pub use trainer::{Resumed, Summary, Trainer, TrainerConfig};
 pub use worker::{Worker, WorkerError};

@@ -1,35 +1,20 @@
-//! The replay buffer: episodes in, transitions and sequences out.
+//! The replay buffer: episodes in, batches out.
 
 mod memory;
+mod sampling;
 mod saved;
+mod stream;
 
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::iter::successors;
 
-use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Improved, Sequences, Transitions};
-use crate::error::{Error, Result, check, check_count, check_finite, check_reward, check_size};
-use crate::host::tensor;
-use crate::rng::Rng;
+use crate::action::Action;
+use crate::environment::Step;
+use crate::error::{Error, Result, check, check_count};
 
-/// One step as it is stored: the action taken, and what came of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Experience<'a> {
-    /// The action as the policy sampled it (before it was clipped to [-1, 1]), `[action]`.
-    pub action: &'a [f32],
-    /// log b(a|s) of the behaviour policy that sampled it.
-    pub log_probability: f32,
-    /// The reward. Accepted: -1e12 to 1e12.
-    pub reward: f32,
-    /// The observation after the action, `[observation]`, also at the episode's end.
-    pub next_observation: &'a [f32],
-    /// The task ended: nothing is bootstrapped from the next observation.
-    pub terminated: bool,
-    /// The episode was cut off: the next observation's value still counts.
-    pub truncated: bool,
-}
+pub use stream::EpisodeWriter;
 
 /// What leaves a stored observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,43 +23,57 @@ enum Kind {
     Step,
     /// A step that ended the task.
     Terminated,
-    /// Nothing: the episode's last observation, or the latest of the episode under way.
+    /// Nothing: the episode's last observation, or the latest of one under way.
     Last,
 }
 
-/// One episode held, or what is left of it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// An episode of which something is held.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Episode {
-    /// The number of its first observation, or of one evicted since.
-    #[serde(skip)]
-    first: usize,
-    /// The sum of its rewards, also of those evicted.
-    sum: f64,
-    /// Whether it came to its end, rather than being under way or broken off.
-    complete: bool,
+    /// The number of its last observation.
+    last: usize,
+    /// The sum of its rewards, also of those evicted, once it came to its end, rather than being under way or
+    /// broken off.
+    complete: Option<f64>,
 }
 
-/// Stores episodes, each observation once, and evicts the oldest steps when full.
+/// The episode under way in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct UnderWay {
+    /// The number of its latest observation, which may be evicted.
+    latest: usize,
+    /// The sum of its rewards.
+    sum: f64,
+}
+
+/// Stores episodes, each observation once, and evicts the oldest observations when full. Several episodes may
+/// be under way, each in a [`stream`](Self::stream) of its own.
 ///
-/// Sampling is uniform over all steps held, those of the episode under way included. An episode of T steps
-/// takes T + 1 of the capacity, one for each observation, of 4 (observation + action) + 9 bytes each; memory
-/// grows with what is stored, up to the capacity ([`bytes_at_capacity`](Self::bytes_at_capacity)).
+/// Sampling is uniform over all steps held, those of episodes under way included. An episode of T steps takes
+/// T + 1 of the capacity, one for each observation, of 4 (observation + action) + 13 bytes each; memory grows
+/// with what is stored, up to the capacity ([`bytes_at_capacity`](Self::bytes_at_capacity)).
 #[derive(Debug, Clone)]
 pub struct ReplayBuffer {
     capacity: usize,
     observation_size: usize,
     action_size: usize,
-    // A ring over the observations: number i stands at i % capacity.
+    // A ring over the observations, in the order they came: number i stands at i % capacity.
     observations: Vec<f32>,
     actions: Vec<f32>,
     rewards: Vec<f32>,
     log_probabilities: Vec<f32>,
     kinds: Vec<Kind>,
+    /// The episode as a circle: how far ahead its next observation is, and from its last one how far back the
+    /// first one held is.
+    links: Vec<u32>,
     /// The number of the oldest observation held.
     oldest: usize,
     /// The number that the next observation gets.
     next: usize,
-    episodes: VecDeque<Episode>,
+    /// By the number of the first observation held.
+    episodes: BTreeMap<usize, Episode>,
+    /// By stream.
+    under_way: Vec<Option<UnderWay>>,
     steps: usize,
 }
 
@@ -82,8 +81,8 @@ impl ReplayBuffer {
     /// An empty buffer for `capacity` observations of these sizes.
     ///
     /// # Errors
-    /// If the capacity is below 2 or a size is 0, or the buffer would not fit into the machine's memory once
-    /// it is full.
+    /// If the capacity is below 2 or beyond 4,294,967,295, a size is 0, or the buffer would not fit into the
+    /// machine's memory once it is full.
     pub fn new(capacity: usize, observation_size: usize, action_size: usize) -> Result<Self> {
         check("ReplayBuffer::capacity", capacity, |&capacity| capacity >= 2, "at least 2")?;
         check_count("observation_size", observation_size, 1)?;
@@ -93,6 +92,8 @@ impl ReplayBuffer {
             value,
             accepted: memory::ACCEPTED,
         })?;
+        let linked = |&capacity: &usize| u32::try_from(capacity).is_ok();
+        check("ReplayBuffer::capacity", capacity, linked, "at most 4294967295")?;
         Ok(Self {
             capacity,
             observation_size,
@@ -102,9 +103,11 @@ impl ReplayBuffer {
             rewards: Vec::new(),
             log_probabilities: Vec::new(),
             kinds: Vec::new(),
+            links: Vec::new(),
             oldest: 0,
             next: 0,
-            episodes: VecDeque::new(),
+            episodes: BTreeMap::new(),
+            under_way: Vec::new(),
             steps: 0,
         })
     }
@@ -139,15 +142,15 @@ impl ReplayBuffer {
         self.action_size
     }
 
-    /// The mean return (sum of rewards) of the complete episodes of which something is still held; none where
+    /// The mean return (sum of rewards) of the complete episodes of which something is still held; none if
     /// there is no such episode. The paper's measure of progress.
     pub fn mean_return(&self) -> Option<f64> {
-        let complete = self.episodes.iter().filter(|episode| episode.complete);
-        let (count, sum) = complete.fold((0, 0.0), |(count, sum), episode| (count + 1, sum + episode.sum));
+        let complete = self.episodes.values().filter_map(|episode| episode.complete);
+        let (count, sum) = complete.fold((0, 0.0), |(count, sum), of_episode| (count + 1, sum + of_episode));
         (count > 0).then(|| sum / f64::from(count))
     }
 
-    /// The mean reward of the steps held; none where the buffer is empty.
+    /// The mean reward of the steps held; none if the buffer is empty.
     pub fn mean_reward(&self) -> Option<f64> {
         // Added up anew: what large rewards round away from a running sum stays away when they are evicted.
         let held = (self.oldest..self.next).filter(|&position| self.kind(position) != Kind::Last);
@@ -155,257 +158,94 @@ impl ReplayBuffer {
         (self.steps > 0).then(|| sum / self.steps as f64)
     }
 
-    /// The latest `steps` steps, oldest first, each as the observation it left and the action taken, then the
-    /// latest observation with an action that means nothing; none where they are not all held, or not of one
-    /// episode.
-    pub(crate) fn latest(&self, steps: usize) -> Option<impl Iterator<Item = (&[f32], &[f32])>> {
-        let last = self.next.checked_sub(1)?;
-        let first = last.checked_sub(steps).filter(|&first| first >= self.oldest)?;
-        let row = move |position: usize| {
-            let place = position % self.capacity;
-            let observation = &self.observations[place * self.observation_size..][..self.observation_size];
-            (observation, &self.actions[place * self.action_size..][..self.action_size])
-        };
-        (first..last).all(|position| self.kind(position) == Kind::Step).then(|| (first..=last).map(row))
-    }
-
-    /// Starts an episode with its first observation. An episode that was under way stays as far as it went.
+    /// Starts an episode with its first observation, in stream 0. An episode that was under way there stays
+    /// as far as it went.
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite; nothing is stored then.
     pub fn begin_episode(&mut self, observation: &[f32]) -> Result<()> {
-        check_size("observation", observation.len(), self.observation_size)?;
-        check_finite("observation", observation)?;
-        let first = self.next;
-        self.append(observation);
-        self.episodes.push_back(Episode { first, sum: 0.0, complete: false });
-        Ok(())
+        self.stream(0)?.begin_episode(observation)
     }
 
-    /// Adds a step to the episode under way, and ends that episode where the step did.
+    /// Adds a step to the episode under way in stream 0, and ends that episode if the step did: the action as
+    /// the policy sampled it (not clipped to [-1, 1]), and what came of it.
     ///
     /// # Errors
     /// If no episode is under way, a size is wrong, a number is not finite, or the reward lies beyond ±1e12;
     /// nothing is stored then.
-    pub fn push(&mut self, step: Experience) -> Result<()> {
-        check_size("action", step.action.len(), self.action_size)?;
-        check_size("observation", step.next_observation.len(), self.observation_size)?;
-        check_finite("action", step.action)?;
-        check_finite("log_probability", &[step.log_probability])?;
-        check_reward(step.reward)?;
-        check_finite("observation", step.next_observation)?;
-        let Some(episode) = self.episodes.back_mut().filter(|episode| !episode.complete) else {
-            return Err(Error::Order {
-                place: "ReplayBuffer::push",
-                expected: "begin_episode has to come first",
-            });
-        };
-        episode.sum += f64::from(step.reward);
-        episode.complete = step.terminated || step.truncated;
-        let latest = (self.next - 1) % self.capacity;
-        self.actions[latest * self.action_size..][..self.action_size].copy_from_slice(step.action);
-        self.rewards[latest] = step.reward;
-        self.log_probabilities[latest] = step.log_probability;
-        self.kinds[latest] = if step.terminated { Kind::Terminated } else { Kind::Step };
-        self.steps += 1;
-        self.append(step.next_observation);
-        Ok(())
+    pub fn push(&mut self, action: &Action, step: &Step) -> Result<()> {
+        self.stream(0)?.push(action, step)
     }
 
-    /// Samples `count` steps uniformly, each with the return over up to `steps` steps from it at this
-    /// `discount` γ. Where the episode ends sooner, the return is the shorter one.
-    ///
-    /// # Errors
-    /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
-    pub fn sample_transitions(
+    /// The episode under way in a stream, oldest step first, each as the observation it left and the action
+    /// taken, then the latest observation with an action that means nothing; none if it has not this number
+    /// of steps, or they are not all held.
+    pub(crate) fn latest(
         &self,
-        count: usize,
+        stream: usize,
         steps: usize,
-        discount: f64,
-        rng: &mut Rng,
-        device: &Device,
-    ) -> Result<Transitions> {
-        check("steps", steps, |&steps| steps > 0, "at least 1")?;
-        let starts = self.sample_steps(count, discount, rng)?;
-        let mut rewards = Vec::with_capacity(count);
-        let mut discounts = Vec::with_capacity(count);
-        let mut next = Vec::with_capacity(count);
-        let mut improved = Vec::with_capacity(count);
-        let mut apart = Vec::new();
-        for (row, &start) in starts.iter().enumerate() {
-            let (mut position, end) = (start, start.saturating_add(steps));
-            let (mut sum, mut factor) = (0.0, 1.0);
-            while position < end && self.kind(position) != Kind::Last {
-                sum += factor * f64::from(self.rewards[position % self.capacity]);
-                factor *= self.discount_after(position, discount);
-                position += 1;
-            }
-            rewards.push(sum as f32);
-            discounts.push(factor as f32);
-            next.push(position);
-            improved.push(match self.kind(position) {
-                Kind::Last => {
-                    if factor > 0.0 {
-                        apart.push(row);
-                    }
-                    self.on_the_circle(start, steps)
-                }
-                _ => position,
-            });
-        }
-        let observations = |positions: Vec<usize>| {
-            self.rows(&self.observations, [count, self.observation_size], positions, device)
-        };
-        Ok(Transitions {
-            actions: self.rows(&self.actions, [count, self.action_size], starts.clone(), device),
-            observations: observations(starts),
-            rewards: tensor(rewards, [count], device),
-            discounts: tensor(discounts, [count], device),
-            next_observations: observations(next),
-            improved: Improved { observations: observations(improved), apart },
+    ) -> Option<impl ExactSizeIterator<Item = (&[f32], &[f32])>> {
+        let UnderWay { latest, .. } = self.under_way.get(stream).copied().flatten()?;
+        let first = (latest >= self.oldest).then(|| self.following(latest))?;
+        let following = |&position: &usize| (position != latest).then(|| self.following(position));
+        let positions: Vec<usize> = successors(Some(first), following).collect();
+        (positions.len() - 1 == steps).then(|| {
+            positions.into_iter().map(|position| {
+                let place = position % self.capacity;
+                let observation = &self.observations[place * self.observation_size..];
+                let action = &self.actions[place * self.action_size..];
+                (&observation[..self.observation_size], &action[..self.action_size])
+            })
         })
-    }
-
-    /// Samples `count` sequences of `steps` steps, which begin at a step drawn uniformly and go around its
-    /// episode: its first step follows on its last one.
-    ///
-    /// # Errors
-    /// If `count` or `steps` is 0, the discount lies outside [0, 1], or no step is held.
-    pub fn sample_sequences(
-        &self,
-        count: usize,
-        steps: usize,
-        discount: f64,
-        rng: &mut Rng,
-        device: &Device,
-    ) -> Result<Sequences> {
-        check("steps", steps, |&steps| steps > 0, "at least 1")?;
-        check_count("count times steps", count.saturating_mul(steps), 0)?;
-        let starts = self.sample_steps(count, discount, rng)?;
-        let mut taken = Vec::with_capacity(count * steps);
-        let mut improved = Vec::with_capacity(count * steps);
-        let mut continued = Vec::with_capacity(count * steps);
-        let mut apart = Vec::new();
-        for start in starts {
-            let mut position = start;
-            for step in 0..steps {
-                let is_last = self.kind(position + 1) == Kind::Last;
-                if is_last && self.kind(position) != Kind::Terminated {
-                    apart.push(taken.len());
-                }
-                let following = if is_last { self.on_the_circle(position, 1) } else { position + 1 };
-                let led_here = step > 0 && taken.last() == Some(&position.wrapping_sub(1));
-                continued.push(f32::from(u8::from(led_here)));
-                taken.push(position);
-                improved.push(following);
-                position = following;
-            }
-        }
-        let discounts =
-            taken.iter().map(|&position| self.discount_after(position, discount) as f32).collect();
-        let next = taken.iter().map(|position| position + 1).collect();
-        let numbers = |values: &[f32]| self.rows(values, [count, steps], taken.clone(), device);
-        let observations = |positions: Vec<usize>| {
-            self.rows(&self.observations, [count, steps, self.observation_size], positions, device)
-        };
-        Ok(Sequences {
-            rewards: numbers(&self.rewards),
-            log_probabilities: numbers(&self.log_probabilities),
-            discounts: tensor(discounts, [count, steps], device),
-            continued: tensor(continued, [count, steps], device),
-            actions: self.rows(&self.actions, [count, steps, self.action_size], taken.clone(), device),
-            observations: observations(taken),
-            next_observations: observations(next),
-            improved: Improved { observations: observations(improved), apart },
-        })
-    }
-
-    /// The numbers of `count` observations that a step follows, drawn uniformly.
-    fn sample_steps(&self, count: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
-        check_count("count", count, 1)?;
-        check("discount", discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
-        if self.steps == 0 {
-            return Err(Error::ReplayTooSmall { what: "steps", held: 0, needed: 1 });
-        }
-        // Nearly every draw is a step while episodes are long. Where they are short, the steps are listed
-        // instead.
-        let held = self.next - self.oldest;
-        let is_step = |&position: &usize| self.kind(position) != Kind::Last;
-        let mut starts = Vec::with_capacity(count);
-        for _ in 0..4 * count {
-            starts.extend(Some(self.oldest + rng.index(held)).filter(is_step));
-            if starts.len() == count {
-                return Ok(starts);
-            }
-        }
-        let all: Vec<usize> = (self.oldest..self.next).filter(is_step).collect();
-        starts.resize_with(count, || all[rng.index(all.len())]);
-        Ok(starts)
-    }
-
-    /// The step `steps` on from the one at `position`, around its episode.
-    fn on_the_circle(&self, position: usize, steps: usize) -> usize {
-        let Range { start, end } = self.episode_of(position);
-        start + (position - start + steps % (end - start)) % (end - start)
-    }
-
-    /// The steps held of the episode in which this one was made.
-    fn episode_of(&self, position: usize) -> Range<usize> {
-        let following = self.episodes.partition_point(|episode| episode.first <= position);
-        let first = self.episodes[following - 1].first.max(self.oldest);
-        let next = self.episodes.get(following).map_or(self.next, |episode| episode.first);
-        first..next - 1
     }
 
     fn kind(&self, position: usize) -> Kind {
         self.kinds[position % self.capacity]
     }
 
-    fn discount_after(&self, position: usize, discount: f64) -> f64 {
-        if self.kind(position) == Kind::Terminated { 0.0 } else { discount }
+    /// The observation that follows in its episode, the first one held on the last one.
+    fn following(&self, position: usize) -> usize {
+        let link = self.links[position % self.capacity] as usize;
+        if self.kind(position) == Kind::Last { position - link } else { position + link }
     }
 
-    /// What stands in `values` at these `positions`.
-    fn rows<const D: usize>(
-        &self,
-        values: &[f32],
-        shape: [usize; D],
-        positions: Vec<usize>,
-        device: &Device,
-    ) -> Tensor<D> {
-        let width = shape.iter().product::<usize>() / positions.len();
-        let mut rows = Vec::with_capacity(positions.len() * width);
-        for position in positions {
-            rows.extend_from_slice(&values[position % self.capacity * width..][..width]);
-        }
-        tensor(rows, shape, device)
-    }
-
-    /// Adds an observation that nothing leaves yet, in the place of the oldest where the buffer is full.
-    fn append(&mut self, observation: &[f32]) {
+    /// Adds an observation that nothing leaves yet, of an episode of its own, in the place of the oldest if
+    /// the buffer is full. Its number.
+    fn append(&mut self, observation: &[f32]) -> usize {
         if self.next - self.oldest == self.capacity {
             self.evict_oldest();
         }
-        let place = self.next % self.capacity;
+        let (position, place) = (self.next, self.next % self.capacity);
         if place == self.kinds.len() {
             self.observations.extend_from_slice(observation);
             self.actions.resize(self.actions.len() + self.action_size, 0.0);
             self.rewards.push(0.0);
             self.log_probabilities.push(0.0);
             self.kinds.push(Kind::Last);
+            self.links.push(0);
         } else {
             self.observations[place * self.observation_size..][..self.observation_size]
                 .copy_from_slice(observation);
             self.kinds[place] = Kind::Last;
+            self.links[place] = 0;
         }
         self.next += 1;
+        position
+    }
+
+    /// Makes a circle of the episode that is held from `first` on.
+    fn close_circle(&mut self, first: usize, episode: Episode) {
+        // Below the capacity, which fits.
+        self.links[episode.last % self.capacity] = (episode.last - first) as u32;
+        self.episodes.insert(first, episode);
     }
 
     fn evict_oldest(&mut self) {
-        if self.kind(self.oldest) == Kind::Last {
-            self.episodes.pop_front();
-        } else {
+        let oldest = self.oldest;
+        // Whatever came before it in its episode is evicted already.
+        if let Some(episode) = self.episodes.remove(&oldest).filter(|episode| episode.last != oldest) {
             self.steps -= 1;
+            self.close_circle(self.following(oldest), episode);
         }
         self.oldest += 1;
     }

@@ -1,6 +1,6 @@
 //! A full replay of the usual sizes.
 
-use mpo::{Experience, ReplayBuffer, Result, Rng};
+use mpo::{Action, ReplayBuffer, Result, Rng, Step};
 
 pub const OBSERVATION: usize = 17;
 pub const ACTION: usize = 6;
@@ -12,14 +12,14 @@ pub fn filled_replay(steps: usize, rng: &mut Rng) -> Result<ReplayBuffer> {
         if step % 1000 == 0 {
             replay.begin_episode(&rng.normals(OBSERVATION))?;
         }
-        replay.push(Experience {
-            action: &rng.normals(ACTION),
-            log_probability: rng.normal() as f32,
+        let action = Action { values: rng.normals(ACTION), log_probability: rng.normal() as f32 };
+        let step = Step {
             reward: rng.uniform(0.0, 1.0) as f32,
-            next_observation: &rng.normals(OBSERVATION),
+            observation: rng.normals(OBSERVATION),
             terminated: false,
             truncated: step % 1000 == 999,
-        })?;
+        };
+        replay.push(&action, &step)?;
     }
     Ok(replay)
 }

@@ -12,12 +12,12 @@ impl ReplayBuffer {
     ///
     /// ```
     /// // A million observations of 17 numbers, actions of 6 components.
-    /// assert_eq!(mpo::ReplayBuffer::bytes_at_capacity(1_000_000, 17, 6), 101_000_000);
+    /// assert_eq!(mpo::ReplayBuffer::bytes_at_capacity(1_000_000, 17, 6), 105_000_000);
     /// ```
     pub fn bytes_at_capacity(capacity: usize, observation_size: usize, action_size: usize) -> u64 {
-        // Observation and action, reward, log-probability and kind.
+        // Observation and action, reward, log-probability, link and kind.
         let row = (observation_size as u64).saturating_add(action_size as u64);
-        (capacity as u64).saturating_mul(row.saturating_mul(4).saturating_add(9))
+        (capacity as u64).saturating_mul(row.saturating_mul(4).saturating_add(13))
     }
 }
 

@@ -1,21 +1,22 @@
 //! A replay in a file, row for row where it stood in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, Kind, ReplayBuffer, memory};
+use super::{Episode, Kind, ReplayBuffer, UnderWay, memory};
 use crate::error::Result;
 use crate::file::{self, Input, Refusal};
 
 const FILE: file::Kind = file::Kind {
     name: "mpo replay",
-    version: 1,
-    accepted: "a replay's file of format version 1, which mpo 0.1 writes and reads",
+    version: 2,
+    accepted: "a replay's file of format version 2, which mpo 0.1 writes and reads (version 1 was that of its \
+               development)",
 };
 
-/// What stands before the rows: all observations, actions, rewards, log-probabilities and kinds.
+/// What stands before the rows: all observations, actions, rewards, log-probabilities, kinds and links.
 #[derive(Serialize, Deserialize)]
 struct Header {
     capacity: usize,
@@ -23,7 +24,9 @@ struct Header {
     action_size: usize,
     oldest: usize,
     next: usize,
-    episodes: VecDeque<Episode>,
+    /// The returns of the episodes, those that began first coming first.
+    complete: Vec<Option<f64>>,
+    under_way: Vec<Option<UnderWay>>,
 }
 
 impl ReplayBuffer {
@@ -39,7 +42,8 @@ impl ReplayBuffer {
             action_size: self.action_size,
             oldest: self.oldest,
             next: self.next,
-            episodes: self.episodes.clone(),
+            complete: self.episodes.values().map(|episode| episode.complete).collect(),
+            under_way: self.under_way.clone(),
         };
         file::write(path.as_ref(), &FILE, &header, |file| {
             file.floats(&self.observations)?;
@@ -47,7 +51,9 @@ impl ReplayBuffer {
             file.floats(&self.rewards)?;
             file.floats(&self.log_probabilities)?;
             let kinds: Vec<u8> = self.kinds.iter().map(|&kind| kind as u8).collect();
-            file.bytes(&kinds)
+            file.bytes(&kinds)?;
+            let links: Vec<u8> = self.links.iter().flat_map(|link| link.to_le_bytes()).collect();
+            file.bytes(&links)
         })
     }
 
@@ -62,36 +68,78 @@ impl ReplayBuffer {
     }
 
     fn from_file(header: Header, file: &mut Input<'_>) -> Result<Self, Refusal> {
-        let Header { capacity, observation_size, action_size, oldest, next, episodes } = header;
+        let Header { capacity, observation_size, action_size, oldest, next, complete, under_way } = header;
         memory::fits(capacity, observation_size, action_size)
             .map_err(|lack| Refusal::Other(format!("a replay of capacity {lack}"), memory::ACCEPTED))?;
-        let empty = Self::new(capacity, observation_size, action_size).map_err(|error| error.to_string())?;
+        let mut empty =
+            Self::new(capacity, observation_size, action_size).map_err(|error| error.to_string())?;
+        empty.stream(under_way.len().saturating_sub(1)).map_err(|error| error.to_string())?;
         let rows = next.min(capacity);
         if next > usize::MAX / 2 || next.checked_sub(oldest).is_none_or(|held| held > rows) {
             return Err(format!("observations {oldest} to {next} in a replay of {capacity}").into());
         }
         let numbers = |width: usize| rows.checked_mul(width).ok_or("rows beyond all numbers");
-        let replay = Self {
+        let mut replay = Self {
             observations: file.floats(numbers(observation_size)?)?,
             actions: file.floats(numbers(action_size)?)?,
             rewards: file.floats(rows)?,
             log_probabilities: file.floats(rows)?,
             kinds: file.bytes(rows)?.into_iter().map(Kind::from_number).collect::<Result<_, _>>()?,
+            links: file
+                .bytes(numbers(4)?)?
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&link| u32::from_le_bytes(link))
+                .collect(),
             oldest,
             next,
-            episodes,
+            under_way,
             ..empty
         };
-        let ends = (oldest..next).filter(|&position| replay.kind(position) == Kind::Last).count();
-        let begun = next > oldest && replay.kind(next - 1) != Kind::Last;
-        if begun || ends != replay.episodes.len() {
-            return Err(format!("{ends} ends of {} episodes", replay.episodes.len()).into());
-        }
-        let begins = |position: &usize| *position == oldest || replay.kind(position - 1) == Kind::Last;
-        let firsts: Vec<usize> = (oldest..next).filter(begins).collect();
-        let mut replay = Self { steps: next - oldest - ends, ..replay };
-        replay.episodes.iter_mut().zip(firsts).for_each(|(episode, first)| episode.first = first);
+        replay.episodes = replay.linked(&complete)?;
+        replay.steps = next - oldest - complete.len();
+        replay.check_under_way()?;
         Ok(replay)
+    }
+
+    /// The episodes that the links make, which have to be as many as these, each of them a circle.
+    fn linked(&self, complete: &[Option<f64>]) -> Result<BTreeMap<usize, Episode>, String> {
+        let mut ends = BTreeMap::new();
+        // By the number of an observation that a step leads to, the first one of its episode.
+        let mut firsts = BTreeMap::new();
+        for position in self.oldest..self.next {
+            let first = firsts.remove(&position).unwrap_or(position);
+            let link = self.links[position % self.capacity] as usize;
+            let fits = match self.kind(position) {
+                Kind::Last => ends.insert(first, position).is_none() && link == position - first,
+                Kind::Step | Kind::Terminated => {
+                    let next = position.saturating_add(link);
+                    link > 0 && next < self.next && firsts.insert(next, first).is_none()
+                }
+            };
+            if !fits {
+                return Err(format!("observation {position} with a link to another episode, or to none"));
+            }
+        }
+        if ends.len() != complete.len() {
+            return Err(format!("{} ends of {} episodes", ends.len(), complete.len()));
+        }
+        let episode = |((first, last), &complete)| (first, Episode { last, complete });
+        Ok(ends.into_iter().zip(complete).map(episode).collect())
+    }
+
+    /// Checks that each stream goes on with an episode of its own, or one that is evicted.
+    fn check_under_way(&self) -> Result<(), String> {
+        let open = self.episodes.values().filter(|episode| episode.complete.is_none());
+        let mut open: BTreeSet<usize> = open.map(|episode| episode.last).collect();
+        for (stream, under_way) in self.under_way.iter().enumerate() {
+            if under_way.is_some_and(|UnderWay { latest, .. }| latest >= self.oldest && !open.remove(&latest))
+            {
+                return Err(format!("stream {stream} with an episode under way that is none"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -181,7 +181,7 @@ fn updates(config: &MpoConfig, device: &Device) -> (Metrics, Vec<f32>) {
     }
     let observation = [0.3, -0.2, 0.9, 0.1, -1.0];
     let mut actions = agent.mean_action(&observation).unwrap();
-    actions.extend(agent.act(&observation).unwrap().action);
+    actions.extend(agent.act(&observation).unwrap().values);
     (metrics, actions)
 }
 

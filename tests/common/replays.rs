@@ -1,6 +1,6 @@
 //! Replays to learn from, without an environment.
 
-use mpo::{Experience, ReplayBuffer, Rng, Stream};
+use mpo::{Action, ReplayBuffer, Rng, Step, Stream};
 
 pub fn rng(seed: u64) -> Rng {
     Rng::stream(seed, Stream::Replay)
@@ -20,15 +20,15 @@ pub fn random_replay(
         for step in 1..=steps {
             let action = rng.normals(action_size);
             let last = step == steps;
-            let experience = Experience {
-                action: &action,
-                log_probability: -action.iter().map(|a| 0.5 * a * a + 0.919).sum::<f32>(),
+            let step = Step {
+                observation: rng.normals(observation_size),
                 reward: (action[0] - 0.5).abs().min(2.0),
-                next_observation: &rng.normals(observation_size),
                 terminated: last && episode % 2 == 0,
                 truncated: last && episode % 2 == 1,
             };
-            replay.push(experience).unwrap();
+            let log_probability = -action.iter().map(|a| 0.5 * a * a + 0.919).sum::<f32>();
+            let action = Action { values: action, log_probability };
+            replay.push(&action, &step).unwrap();
         }
     }
     replay

@@ -41,17 +41,13 @@ pub fn samples(replay: &ReplayBuffer) -> Vec<Vec<f32>> {
         replay.mean_return().unwrap_or(-1.0) as f32,
         replay.mean_reward().unwrap_or(-1.0) as f32,
     ]];
-    if let Ok(batch) = replay.sample_transitions(20, 3, 0.9, &mut rng, &device) {
+    let transitions = replay.sample_transitions(20, 3, 0.9, &mut rng, &device);
+    let sequences = replay.sample_sequences(10, 2, 0.9, &mut rng, &device);
+    for batch in [transitions, sequences].into_iter().flatten() {
         let tensors =
             [batch.observations, batch.actions, batch.next_observations, batch.improved.observations];
         told.extend(tensors.map(|tensor| tensor.into_data().iter().collect()));
-        told.extend([batch.rewards, batch.discounts].map(|tensor| tensor.into_data().iter().collect()));
-    }
-    if let Ok(batch) = replay.sample_sequences(10, 2, 0.9, &mut rng, &device) {
-        for observations in [batch.observations, batch.next_observations, batch.improved.observations] {
-            told.push(observations.into_data().iter().collect());
-        }
-        let tensors = [batch.rewards, batch.discounts, batch.log_probabilities];
+        let tensors = [batch.rewards, batch.discounts, batch.log_probabilities, batch.continued];
         told.extend(tensors.map(|tensor| tensor.into_data().iter().collect()));
     }
     told

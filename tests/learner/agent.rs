@@ -12,9 +12,9 @@ use burn::tensor::{Device, Tensor};
 use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
 use mpo::targets::CriticLoss;
 use mpo::{
-    Action, ActionCost, ActionPenalty, Actor, Batch, Critic, Excursions, Experience, ImproveAt, Improved,
-    Metrics, MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, ReplayBuffer, Scale, Sequences,
-    TemperatureSolver, TrainerConfig, Transitions,
+    Action, ActionCost, ActionPenalty, Actor, Batch, Critic, Excursions, ImproveAt, Improved, Metrics,
+    MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, ReplayBuffer, Scale, Step, TemperatureSolver,
+    TrainerConfig,
 };
 
 /// Episodes of one step from the observation [1] back to it, with actions all over [-1, 1].
@@ -23,16 +23,11 @@ fn one_step_replay(reward: fn(f32) -> f32, terminated: bool) -> ReplayBuffer {
     let mut replay = ReplayBuffer::new(1000, 1, 1).unwrap();
     for _ in 0..500 {
         let action = rng.uniform(-1.0, 1.0) as f32;
-        let step = Experience {
-            action: &[action],
-            log_probability: -std::f32::consts::LN_2,
-            reward: reward(action),
-            next_observation: &[1.0],
-            terminated,
-            truncated: !terminated,
-        };
+        let step =
+            Step { observation: vec![1.0], reward: reward(action), terminated, truncated: !terminated };
+        let action = Action { values: vec![action], log_probability: -std::f32::consts::LN_2 };
         replay.begin_episode(&[1.0]).unwrap();
-        replay.push(step).unwrap();
+        replay.push(&action, &step).unwrap();
     }
     replay
 }
@@ -122,15 +117,10 @@ fn learns_from_small_differences_between_large_observations() {
         let (observation, best) = [(1000.0, -0.5), (1000.05, 0.5)][episode % 2];
         let action = rng.uniform(-1.0, 1.0) as f32;
         replay.begin_episode(&[observation]).unwrap();
-        let step = Experience {
-            action: &[action],
-            log_probability: -std::f32::consts::LN_2,
-            reward: 1.0 - (action - best).powi(2),
-            next_observation: &[observation],
-            terminated: true,
-            truncated: false,
-        };
-        replay.push(step).unwrap();
+        let reward = 1.0 - (action - best).powi(2);
+        let step = Step { observation: vec![observation], reward, terminated: true, truncated: false };
+        let action = Action { values: vec![action], log_probability: -std::f32::consts::LN_2 };
+        replay.push(&action, &step).unwrap();
     }
     for evaluation in [EVALUATIONS[0], PolicyEvaluation::Retrace { steps: 1, lambda: 1.0 }] {
         let actions = [true, false].map(|normalise_observations| {
@@ -187,14 +177,17 @@ fn learns_with_networks_of_ones_own() {
 /// Four steps from the state [1, 0] to the state [0, 1].
 fn from_one_state_to_another() -> Batch {
     let device = Device::flex();
-    Batch::Transitions(Transitions {
+    Batch {
+        steps: 1,
         observations: Tensor::from_floats([[1.0, 0.0]; 4], &device),
         actions: Tensor::from_floats([[0.1], [-0.2], [0.3], [-0.4]], &device),
         rewards: Tensor::zeros([4], &device),
         discounts: Tensor::full([4], 0.9, &device),
+        log_probabilities: Tensor::zeros([4], &device),
+        continued: Tensor::zeros([4], &device),
         next_observations: Tensor::from_floats([[0.0, 1.0]; 4], &device),
         improved: Improved { observations: Tensor::from_floats([[0.0, 1.0]; 4], &device), apart: vec![] },
-    })
+    }
 }
 
 fn table_agent(config: MpoConfig, mean: f32, curvature: f64) -> MpoAgent<LinearActor, Parabola> {
@@ -310,9 +303,9 @@ fn metrics_report_the_constraint() {
 #[test]
 fn metrics_report_policy_and_loss() {
     let mut agent = table_agent(quick(), 0.0, 0.0);
-    let Batch::Transitions(mut batch) = from_one_state_to_another() else { unreachable!() };
+    let mut batch = from_one_state_to_another();
     batch.rewards = batch.rewards + 3.0;
-    let metrics = agent.update(&Batch::Transitions(batch)).unwrap();
+    let metrics = agent.update(&batch).unwrap();
     assert!((metrics.standard_deviation - 0.5).abs() < 1e-6, "{metrics:?}");
     assert!((metrics.critic_loss - 4.5).abs() < 1e-6, "½ (0 - 3)²: {metrics:?}");
 }
@@ -336,7 +329,7 @@ fn actions_have_the_probability_of_the_gaussian() {
         let (mut sum, mut squares) = ([0.0; 2], [0.0; 2]);
         let count = 3000;
         for _ in 0..count {
-            let Action { action, log_probability } = agent.act(&observation).unwrap();
+            let Action { values: action, log_probability } = agent.act(&observation).unwrap();
             // z = L⁻¹ (a - μ) by hand.
             let x = f64::from(action[0]) - mean[0];
             let first = x / a;
@@ -367,7 +360,7 @@ fn explores_with_the_noise_of_its_settings() {
         config.exploration.excursions = None;
         let mut agent = agent(&config, 3, 2, 6);
         let mean = f64::from(agent.mean_action(&[0.4, -1.0, 0.7]).unwrap()[1]);
-        let mut act = || f64::from(agent.act(&[0.4, -1.0, 0.7]).unwrap().action[1]) - mean;
+        let mut act = || f64::from(agent.act(&[0.4, -1.0, 0.7]).unwrap().values[1]) - mean;
         let series: Vec<f64> = (0..20_000).map(|_| act()).collect();
         let power: f64 = series.iter().map(|z| z * z).sum();
         let measured = series.iter().zip(&series[1..]).map(|(z, next)| z * next).sum::<f64>() / power;
@@ -420,7 +413,7 @@ fn excursions_are_for_the_uninformed() {
         let phases: Vec<bool> = (0..400)
             .map(|_| {
                 let actions: Vec<Action> = (0..PHASE).map(|_| agent.act(&[1.0]).unwrap()).collect();
-                let at_ends = |action: &Action| action.action.iter().all(|a| a.abs() == 1.0);
+                let at_ends = |action: &Action| action.values.iter().all(|a| a.abs() == 1.0);
                 assert!(actions.iter().all(|action| at_ends(action) == at_ends(&actions[0])));
                 for action in &actions {
                     assert_eq!(action.log_probability == f32::MAX, at_ends(action), "{action:?}");
@@ -448,7 +441,7 @@ fn presets_drive_to_the_ends_only_by_their_name() {
         let (mean, deviation) = (numbers(&policy.mean), numbers(&policy.scale.diagonal()));
         let mut excursions = 0;
         for _ in 0..50_000 {
-            let Action { action, log_probability } = agent.act(&[1.0]).unwrap();
+            let Action { values: action, log_probability } = agent.act(&[1.0]).unwrap();
             if log_probability == f32::MAX {
                 excursions += 1;
             } else {
@@ -536,15 +529,10 @@ fn the_deployed_policy_tells_observations_apart_from_the_first_updates_on() {
     let mut observation = || [1000.0 + 0.05 * rng.normal() as f32];
     replay.begin_episode(&observation()).unwrap();
     for _ in 0..150 {
-        let step = Experience {
-            action: &[0.3],
-            log_probability: -1.0,
-            reward: 0.0,
-            next_observation: &observation(),
-            terminated: false,
-            truncated: false,
-        };
-        replay.push(step).unwrap();
+        let action = Action { values: vec![0.3], log_probability: -1.0 };
+        let step =
+            Step { observation: observation().to_vec(), reward: 0.0, terminated: false, truncated: false };
+        replay.push(&action, &step).unwrap();
     }
     train(&mut agent, &replay, 3);
     let [low, high] = [999.95, 1000.05].map(|observation| agent.mean_action(&[observation]).unwrap());
@@ -561,12 +549,8 @@ fn the_state_that_ends_the_task_has_no_say() {
         train(&mut agent, &replay, 20);
         let batch = replay.sample_transitions(64, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
         let ended = batch.discounts.clone().equal_elem(0.0).unsqueeze_dim::<2>(1).expand([64, 3]);
-        let metrics = |next_observations| {
-            agent
-                .clone()
-                .update(&Batch::Transitions(Transitions { next_observations, ..batch.clone() }))
-                .unwrap()
-        };
+        let metrics =
+            |next_observations| agent.clone().update(&Batch { next_observations, ..batch.clone() }).unwrap();
         let next = batch.next_observations.clone();
         let as_seen = metrics(next.clone());
         assert_eq!(metrics(next.clone().mask_fill(ended.clone(), 7.0)), as_seen);
@@ -576,10 +560,9 @@ fn the_state_that_ends_the_task_has_no_say() {
         let mut agent = agents::agent(&MpoConfig { evaluation: retrace, ..config }, 3, 2, 1);
         train(&mut agent, &replay, 20);
         let batch = replay.sample_sequences(16, 5, 0.9, &mut rng(2), &Device::flex()).unwrap();
-        let ended = batch.discounts.clone().equal_elem(0.0).unsqueeze_dim::<3>(2).expand([16, 5, 3]);
-        let metrics = |next_observations| {
-            agent.clone().update(&Batch::Sequences(Sequences { next_observations, ..batch.clone() })).unwrap()
-        };
+        let ended = batch.discounts.clone().equal_elem(0.0).unsqueeze_dim::<2>(1).expand([80, 3]);
+        let metrics =
+            |next_observations| agent.clone().update(&Batch { next_observations, ..batch.clone() }).unwrap();
         let next = batch.next_observations.clone();
         let as_seen = metrics(next.clone());
         assert_eq!(metrics(next.clone().mask_fill(ended.clone(), 7.0)), as_seen);

@@ -10,7 +10,7 @@ use crate::common::tensors::numbers;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mpo::{
-    ActionBounds, Actor, Environment, Experience, ImproveAt, MpoConfig, PolicyEvaluation, ReplayBuffer, Step,
+    Action, ActionBounds, Actor, Environment, ImproveAt, MpoConfig, PolicyEvaluation, ReplayBuffer, Step,
     Trainer, TrainerConfig,
 };
 
@@ -157,15 +157,15 @@ fn with_rewards(factor: f32, shift: f32) -> ReplayBuffer {
         replay.begin_episode(&rng.normals(3)).unwrap();
         for step in 1..=20 {
             let action = rng.normals(2);
-            let experience = Experience {
-                action: &action,
-                log_probability: -action.iter().map(|a| 0.5 * a * a + 0.919).sum::<f32>(),
+            let step = Step {
+                observation: rng.normals(3),
                 reward: factor * (shift + (action[0] - 0.5).abs().min(2.0)),
-                next_observation: &rng.normals(3),
                 terminated: false,
                 truncated: step == 20,
             };
-            replay.push(experience).unwrap();
+            let log_probability = -action.iter().map(|a| 0.5 * a * a + 0.919).sum::<f32>();
+            let action = Action { values: action, log_probability };
+            replay.push(&action, &step).unwrap();
         }
     }
     replay

@@ -51,7 +51,7 @@ fn config() -> MpoConfig {
 
 fn batch() -> Batch {
     let replay = random_replay(20, 20, OBSERVATION, ACTION);
-    Batch::Transitions(replay.sample_transitions(256, 5, 0.9, &mut rng(2), &Device::flex()).unwrap())
+    replay.sample_transitions(256, 5, 0.9, &mut rng(2), &Device::flex()).unwrap()
 }
 
 fn agent(seed: u64) -> MpoAgent {

@@ -4,9 +4,9 @@
 use crate::common::networks::{LinearActor, Parabola};
 use crate::common::presets::small;
 use burn::tensor::{Device, Tensor};
-use mpo::{
-    ActionCost, ActionPenalty, Batch, Improved, Metrics, MpoAgent, MpoConfig, Rng, Stream, Transitions,
-};
+use crate::common::networks::{LinearActor, Parabola};
+use crate::common::presets::small;
+use mpo::{ActionCost, ActionPenalty, Batch, Improved, Metrics, MpoAgent, MpoConfig, Rng, Stream};
 
 const STATES: usize = 4;
 const MEAN: f64 = 0.4;
@@ -21,15 +21,18 @@ fn update(epsilon: f64, weight: f64, best: f64) -> (MpoConfig, Metrics) {
     let critic = Parabola::new([[best as f32]], 1.0);
     let mut agent = MpoAgent::with_networks(config.clone(), actor, critic, 1).unwrap();
     let ones = || Tensor::<2>::ones([STATES, 1], &Device::flex());
-    let batch = Transitions {
+    let batch = Batch {
+        steps: 1,
         observations: ones(),
         actions: ones() * 0.5,
         rewards: Tensor::zeros([STATES], &Device::flex()),
         discounts: Tensor::ones([STATES], &Device::flex()) * 0.9,
+        log_probabilities: Tensor::zeros([STATES], &Device::flex()),
+        continued: Tensor::zeros([STATES], &Device::flex()),
         next_observations: ones(),
         improved: Improved { observations: ones(), apart: vec![] },
     };
-    let metrics = agent.update(&Batch::Transitions(batch)).unwrap();
+    let metrics = agent.update(&batch).unwrap();
     (config, metrics)
 }
 

@@ -1,20 +1,16 @@
 //! The replay against an independent, naive model of it (`model.rs`).
 
 #[path = "../common"]
-mod common {
-    pub mod tensors;
-}
 mod model;
 
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
-use common::tensors::numbers;
 use model::{
-    ACTION_SIZE, End, Model, OBSERVATION_SIZE, Script, action, log_probability, observation, scripts,
+    ACTION_SIZE, End, Held, Model, OBSERVATION_SIZE, Script, action, log_probability, observation, scripts,
 };
 use mpo::targets::{n_step_targets, td_targets};
-use mpo::{Error, Experience, ReplayBuffer, Rng, Sequences, Stream, Transitions};
+use mpo::{Action, Batch, Error, ReplayBuffer, Rng, Step, Stream};
 use proptest::prelude::*;
 
 fn replay(capacity: usize) -> ReplayBuffer {
@@ -31,7 +27,7 @@ fn transitions(
     steps: usize,
     discount: f64,
     seed: u64,
-) -> mpo::Result<Transitions> {
+) -> mpo::Result<Batch> {
     replay.sample_transitions(count, steps, discount, &mut rng(seed), &Device::flex())
 }
 
@@ -41,32 +37,38 @@ fn sequences(
     steps: usize,
     discount: f64,
     seed: u64,
-) -> mpo::Result<Sequences> {
+) -> mpo::Result<Batch> {
     replay.sample_sequences(count, steps, discount, &mut rng(seed), &Device::flex())
 }
 
-/// The numbers of the observations that transitions start from.
-fn starts_of(sample: &Transitions) -> Vec<usize> {
-    numbers(&sample.observations).chunks(OBSERVATION_SIZE).map(|row| row[0] as usize).collect()
+/// The numbers of observations.
+fn seen(observations: &Tensor<2>) -> Vec<usize> {
+    numbers(observations).chunks(OBSERVATION_SIZE).map(|row| row[0] as usize).collect()
 }
 
-/// The numbers of the observations that sequences start from.
-fn first_of(sample: &Sequences) -> Vec<usize> {
-    let [_, length, _] = sample.observations.dims();
-    numbers(&sample.observations).chunks(length * OBSERVATION_SIZE).map(|row| row[0] as usize).collect()
+/// The numbers of the observations that transitions or sequences start from.
+fn starts_of(sample: &Batch) -> Vec<usize> {
+    seen(&sample.observations).into_iter().step_by(sample.steps).collect()
 }
 
 fn near(value: f32, expected: f64) -> bool {
     (f64::from(value) - expected).abs() <= 1e-6 * (1.0 + expected.abs())
 }
 
-/// Both replays played to the end of `scripts`.
-fn played(capacity: usize, scripts: &[Script]) -> (Model, ReplayBuffer) {
+/// Both replays played to the end of `scripts` in so many streams.
+fn played_in(streams: usize, capacity: usize, scripts: &[Script]) -> (Model, ReplayBuffer) {
     let (mut model, mut replay) = (Model::new(capacity), replay(capacity));
-    for script in scripts {
-        model.play(&mut replay, script, |_, _| ());
-    }
+    model.play(&mut replay, scripts, streams, &mut rng(1), |_, _| ());
     (model, replay)
+}
+
+fn played(capacity: usize, scripts: &[Script]) -> (Model, ReplayBuffer) {
+    played_in(1, capacity, scripts)
+}
+
+/// Plays one more episode.
+fn play(model: &mut Model, replay: &mut ReplayBuffer, script: Script) {
+    model.play(replay, &[script], 1, &mut rng(1), |_, _| ());
 }
 
 fn compare_measures(model: &Model, replay: &ReplayBuffer) {
@@ -88,13 +90,17 @@ fn compare_transitions(model: &Model, replay: &ReplayBuffer, steps: usize, disco
     let (observations, actions) = (numbers(&sample.observations), numbers(&sample.actions));
     let next = numbers(&sample.next_observations);
     let improved = numbers(&sample.improved.observations);
+    let (log_probabilities, continued) = (numbers(&sample.log_probabilities), numbers(&sample.continued));
     let mut apart = Vec::new();
+    assert_eq!(sample.steps, 1);
     assert_eq!(sample.observations.dims(), [count, OBSERVATION_SIZE]);
+    assert_eq!(continued, vec![0.0; count]);
     assert_eq!(rewards.len(), count);
     for (row, start) in starts_of(&sample).into_iter().enumerate() {
         let expected = model.transition(start, steps, discount);
         assert_eq!(observations[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(start));
         assert_eq!(actions[row * ACTION_SIZE..][..ACTION_SIZE], action(start));
+        assert_eq!(log_probabilities[row], log_probability(start));
         assert_eq!(next[row * OBSERVATION_SIZE..][..OBSERVATION_SIZE], observation(expected.next), "{start}");
         assert!(near(rewards[row], expected.reward), "{} from {start}: {expected:?}", rewards[row]);
         assert!(near(discounts[row], expected.discount), "{} from {start}: {expected:?}", discounts[row]);
@@ -114,44 +120,38 @@ fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discoun
         Err(Error::ReplayTooSmall { held: 0, needed: 1, .. }) => return assert_eq!(model.len(), 0),
         Err(error) => panic!("{error}"),
     };
-    assert_eq!(sample.observations.dims(), [count, steps, OBSERVATION_SIZE]);
-    assert_eq!(sample.actions.dims(), [count, steps, ACTION_SIZE]);
+    assert_eq!(sample.steps, steps);
+    assert_eq!(sample.observations.dims(), [count * steps, OBSERVATION_SIZE]);
+    assert_eq!(sample.actions.dims(), [count * steps, ACTION_SIZE]);
     let expect = |expected: Vec<f32>, tensor: Vec<f32>, name: &str| assert_eq!(tensor, expected, "{name}");
-    let first = first_of(&sample);
+    let first = starts_of(&sample);
     assert!(first.iter().all(|start| model.starts().contains(start)));
     // From the numbers of the first observations alone, all else follows.
-    let taken = || first.iter().flat_map(|&start| model.around(start).take(steps));
-    let following = || first.iter().flat_map(|&start| model.around(start).skip(1).take(steps));
-    let seen = |numbers: Vec<usize>| numbers.into_iter().flat_map(observation).collect::<Vec<_>>();
-    expect(seen(taken().map(|held| held.number).collect()), numbers(&sample.observations), "observations");
+    let taken: Vec<&Held> = first.iter().flat_map(|&start| model.around(start).take(steps)).collect();
+    let step = |held: &Held| held.step.expect("a step follows");
+    let following: Vec<usize> =
+        taken.iter().map(|held| model.around(held.number).nth(1).unwrap().number).collect();
+    let next: Vec<usize> = taken.iter().map(|held| model.from(held.number)[1].number).collect();
+    let all = |numbers: &[usize]| numbers.iter().copied().flat_map(observation).collect::<Vec<_>>();
+    let of_taken: Vec<usize> = taken.iter().map(|held| held.number).collect();
+    expect(all(&of_taken), numbers(&sample.observations), "observations");
+    expect(all(&next), numbers(&sample.next_observations), "next observations");
+    expect(all(&following), numbers(&sample.improved.observations), "improved");
+    expect(of_taken.iter().copied().flat_map(action).collect(), numbers(&sample.actions), "actions");
     expect(
-        seen(taken().map(|held| held.number + 1).collect()),
-        numbers(&sample.next_observations),
-        "next observations",
-    );
-    expect(
-        seen(following().map(|held| held.number).collect()),
-        numbers(&sample.improved.observations),
-        "improved",
-    );
-    expect(taken().flat_map(|held| action(held.number)).collect(), numbers(&sample.actions), "actions");
-    expect(
-        taken().map(|held| log_probability(held.number)).collect(),
+        of_taken.iter().copied().map(log_probability).collect(),
         numbers(&sample.log_probabilities),
         "log-probabilities",
     );
-    let step = |held: &model::Held| held.step.expect("a step follows");
-    expect(taken().map(|held| step(held).reward).collect(), numbers(&sample.rewards), "rewards");
-    let discount_of = |held| if step(held).terminated { 0.0 } else { discount as f32 };
-    expect(taken().map(discount_of).collect(), numbers(&sample.discounts), "discounts");
-    let numbers_taken: Vec<usize> = taken().map(|held| held.number).collect();
-    let goes_on = |row: usize| !row.is_multiple_of(steps) && numbers_taken[row] == numbers_taken[row - 1] + 1;
+    expect(taken.iter().map(|held| step(held).reward).collect(), numbers(&sample.rewards), "rewards");
+    let discounts = taken.iter().map(|held| if step(held).terminated { 0.0 } else { discount as f32 });
+    expect(discounts.collect(), numbers(&sample.discounts), "discounts");
+    let goes_on = |row: usize| !row.is_multiple_of(steps) && of_taken[row] == next[row - 1];
     let continued = (0..count * steps).map(|row| f32::from(u8::from(goes_on(row)))).collect();
     expect(continued, numbers(&sample.continued), "continued");
-    let cut_off = |(row, (held, other)): (usize, (&model::Held, &model::Held))| {
-        (other.number != held.number + 1 && !step(held).terminated).then_some(row)
-    };
-    let apart: Vec<usize> = taken().zip(following()).enumerate().filter_map(cut_off).collect();
+    let cut_off =
+        |&row: &usize| following[row] != next[row] && !step(taken[row]).terminated && discount > 0.0;
+    let apart: Vec<usize> = (0..count * steps).filter(cut_off).collect();
     assert_eq!(sample.improved.apart, apart);
 }
 
@@ -161,23 +161,35 @@ proptest! {
     #[test]
     fn holds_what_the_model_holds(
         scripts in scripts(9),
+        streams in 1..4_usize,
         capacity in 2_usize..40,
         steps in 1_usize..=6,
         discount in prop_oneof![Just(0.0), Just(1.0), Just(0.99), 0.0..1.0],
         seed: u64,
     ) {
         let (mut model, mut replay) = (Model::new(capacity), replay(capacity));
-        for script in &scripts {
-            model.play(&mut replay, script, compare_measures);
-            compare_transitions(&model, &replay, steps, discount, seed);
-            compare_sequences(&model, &replay, steps, discount, seed);
-        }
+        let streams = streams.min(capacity / 2);
+        let mut given = 0;
+        model.play(&mut replay, &scripts, streams, &mut rng(seed), |model, replay| {
+            compare_measures(model, replay);
+            given += 1;
+            if given % 5 == 0 {
+                compare_transitions(model, replay, steps, discount, seed);
+                compare_sequences(model, replay, steps, discount, seed);
+            }
+        });
     }
 
     /// Every start that the model has is drawn in the end, and none else.
     #[test]
-    fn reaches_every_start(scripts in scripts(5), capacity in 2_usize..24, steps in 1_usize..=6, seed: u64) {
-        let (model, replay) = played(capacity, &scripts);
+    fn reaches_every_start(
+        scripts in scripts(5),
+        streams in 1..4_usize,
+        capacity in 2_usize..24,
+        steps in 1_usize..=6,
+        seed: u64,
+    ) {
+        let (model, replay) = played_in(streams.min(capacity / 2), capacity, &scripts);
         let sorted = |mut starts: Vec<usize>| {
             starts.sort_unstable();
             starts.dedup();
@@ -187,7 +199,7 @@ proptest! {
             // A start is missed with a probability below 24 exp(-1000 / 24) < 1e-16.
             let drawn = starts_of(&transitions(&replay, 1000, steps, 0.9, seed).unwrap());
             prop_assert_eq!(sorted(drawn), model.starts());
-            let drawn = first_of(&sequences(&replay, 1000, steps, 0.9, seed).unwrap());
+            let drawn = starts_of(&sequences(&replay, 1000, steps, 0.9, seed).unwrap());
             prop_assert_eq!(sorted(drawn), model.starts());
         }
     }
@@ -232,7 +244,7 @@ fn draws_uniformly_also_where_episodes_are_short() {
                 let sample = replay.sample_transitions(5, steps, 0.9, rng, device).unwrap();
                 drawn[0].extend(starts_of(&sample));
                 let sample = replay.sample_sequences(5, steps, 0.9, rng, device).unwrap();
-                drawn[1].extend(first_of(&sample));
+                drawn[1].extend(starts_of(&sample));
             }
             for drawn in &drawn {
                 let (statistic, allowed) = chi_square(drawn, &model.starts());
@@ -252,7 +264,7 @@ fn the_same_seed_draws_the_same() {
         [Script::new(12, End::Terminated), Script::new(1, End::Truncated), Script::new(7, End::Both)];
     let (_, replay) = played(100, &scripts);
     let draw = |seed| starts_of(&transitions(&replay, 64, 3, 0.9, seed).unwrap());
-    let draw_sequences = |seed| first_of(&sequences(&replay, 64, 3, 0.9, seed).unwrap());
+    let draw_sequences = |seed| starts_of(&sequences(&replay, 64, 3, 0.9, seed).unwrap());
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));
     assert_eq!(draw_sequences(1), draw_sequences(1));
@@ -269,11 +281,12 @@ fn aggregates_n_steps_as_the_targets_of_sequences() {
     let value = |number: Tensor<2>| (number * 0.37).sin() * 10.0;
     for steps in 1..=6 {
         let sequences = sequences(&replay, 400, steps, 0.9, 3).unwrap();
-        let all = sequences.next_observations.clone().slice([0..400, 0..steps, 0..1]).reshape([400, steps]);
-        let targets =
-            n_step_targets(sequences.rewards.clone(), sequences.discounts.clone(), value(all), steps, 1.0);
+        let all = sequences.next_observations.clone().slice([0..400 * steps, 0..1]).reshape([400, steps]);
+        let [rewards, discounts] =
+            [&sequences.rewards, &sequences.discounts].map(|numbers| numbers.clone().reshape([400, steps]));
+        let targets = n_step_targets(rewards, discounts, value(all), steps, 1.0);
         let continued = numbers(&sequences.continued);
-        let of_start: HashMap<usize, f32> = first_of(&sequences)
+        let of_start: HashMap<usize, f32> = starts_of(&sequences)
             .into_iter()
             .zip(numbers(&targets.slice([0..400, 0..1])))
             .zip(continued.chunks(steps))
@@ -300,48 +313,53 @@ fn aggregates_n_steps_as_the_targets_of_sequences() {
 }
 
 /// Every state in which the agent acted is improved as often as any other, the one it did not act in never:
-/// in whole episodes each step leads to another of the states.
+/// in whole episodes each step leads to another of the states, and so it does in what is held of others.
 #[test]
 fn every_state_acted_in_is_improved_alike() {
     for episode_steps in [1, 2, 3, 5, 8, 50] {
         for end in [End::Terminated, End::Truncated, End::Interrupted] {
-            // Episodes of another length beside it must not matter.
-            let scripts = [Script::new(episode_steps, end), Script::new(4, End::Terminated)];
-            let (model, replay) = played(100, &scripts);
-            for steps in [1, 5, 10] {
-                let mut of_transitions = HashMap::new();
-                let sample = transitions(&replay, 4000, steps, 0.9, 3).unwrap();
-                let improved = numbers(&sample.improved.observations);
-                for (start, improved) in starts_of(&sample).into_iter().zip(improved.chunks(OBSERVATION_SIZE))
-                {
-                    let improved = improved[0] as usize;
-                    assert_eq!(*of_transitions.entry(start).or_insert(improved), improved);
-                }
-                let mut weighted: Vec<usize> = of_transitions.into_values().collect();
-                weighted.sort_unstable();
-                assert_eq!(weighted, model.starts(), "{episode_steps} steps, {end:?}, n = {steps}");
-
-                // Sequences go around: all their steps, and all they lead to, are drawn alike.
-                let count = 4000;
-                let sample = sequences(&replay, count, steps, 0.9, 3).unwrap();
-                for tensor in [&sample.observations, &sample.improved.observations] {
-                    let all = numbers(tensor);
-                    let drawn: Vec<usize> = all.chunks(OBSERVATION_SIZE).map(|row| row[0] as usize).collect();
-                    let mut counts: HashMap<usize, usize> = HashMap::new();
-                    drawn.iter().for_each(|&number| *counts.entry(number).or_default() += 1);
-                    assert!(counts.keys().all(|number| model.starts().contains(number)));
-                    let expected = (count * steps) as f64 / model.len() as f64;
-                    // The steps of a sequence are not drawn one by one: five deviations of whole sequences.
-                    let allowed = 5.0 * (steps as f64 * expected).sqrt();
-                    for number in model.starts() {
-                        let off = (counts.get(&number).copied().unwrap_or(0) as f64 - expected).abs();
-                        assert!(
-                            off < allowed,
-                            "{episode_steps} steps, {end:?}, {steps}: {number} off by {off}"
-                        );
+            for streams in [1, 3] {
+                // Episodes of another length beside it must not matter.
+                let lengths = [episode_steps, 4, episode_steps, 7].into_iter().take(streams + 1);
+                let scripts: Vec<Script> = lengths.map(|steps| Script::new(steps, end)).collect();
+                let rows: usize = scripts.iter().map(|script| script.rewards.len() + 1).sum();
+                // All of it, then what is left when the beginnings are evicted.
+                for capacity in [200, rows - rows.min(2 * episode_steps) / 4 - 1] {
+                    let (model, replay) = played_in(streams.min(capacity / 2), capacity, &scripts);
+                    for steps in [1, 5, 10] {
+                        let case = format!("{episode_steps} steps, {end:?}, {streams}, {capacity}, {steps}");
+                        improved_alike(&model, &replay, steps, &case);
                     }
                 }
             }
+        }
+    }
+}
+
+fn improved_alike(model: &Model, replay: &ReplayBuffer, steps: usize, case: &str) {
+    let starts = model.starts();
+    let mut of_transitions = HashMap::new();
+    let sample = transitions(replay, 4000, steps, 0.9, 3).unwrap();
+    for (start, improved) in starts_of(&sample).into_iter().zip(seen(&sample.improved.observations)) {
+        assert_eq!(*of_transitions.entry(start).or_insert(improved), improved);
+    }
+    let mut weighted: Vec<usize> = of_transitions.into_values().collect();
+    weighted.sort_unstable();
+    assert_eq!(weighted, starts, "{case}");
+
+    // Sequences go around: all their steps, and all they lead to, are drawn alike.
+    let count = 4000;
+    let sample = sequences(replay, count, steps, 0.9, 3).unwrap();
+    for tensor in [&sample.observations, &sample.improved.observations] {
+        let mut counts: HashMap<usize, usize> = HashMap::new();
+        seen(tensor).into_iter().for_each(|number| *counts.entry(number).or_default() += 1);
+        assert!(counts.keys().all(|number| starts.contains(number)), "{case}");
+        let expected = (count * steps) as f64 / starts.len() as f64;
+        // The steps of a sequence are not drawn one by one: five deviations of whole sequences.
+        let allowed = 5.0 * (steps as f64 * expected).sqrt();
+        for number in &starts {
+            let off = (counts.get(number).copied().unwrap_or(0) as f64 - expected).abs();
+            assert!(off < allowed, "{case}: {number} off by {off}");
         }
     }
 }
@@ -373,17 +391,17 @@ fn evicts_the_oldest() {
         starts.dedup();
         starts
     };
-    model.play(&mut replay, &Script::new(4, End::Terminated), |_, _| ());
+    play(&mut model, &mut replay, Script::new(4, End::Terminated));
     assert_eq!(held(&replay), [0, 1, 2, 3]);
-    model.play(&mut replay, &Script::new(4, End::Terminated), |_, _| ());
+    play(&mut model, &mut replay, Script::new(4, End::Terminated));
     assert_eq!(held(&replay), [0, 1, 2, 3, 5, 6, 7, 8]);
     assert_eq!(replay.mean_return(), Some(0.0));
     // 13 observations: of the first episode only the last observation, number 4, and the step from 3 stay.
-    model.play(&mut replay, &Script::new(2, End::Terminated), |_, _| ());
+    play(&mut model, &mut replay, Script::new(2, End::Terminated));
     assert_eq!(held(&replay), [3, 5, 6, 7, 8, 10, 11]);
     assert_eq!(replay.mean_return(), Some((0.0 + 0.0 - 2.0) / 3.0));
     // One episode longer than everything: nothing else stays, nor is there a complete one.
-    model.play(&mut replay, &Script::new(25, End::Interrupted), |_, _| ());
+    play(&mut model, &mut replay, Script::new(25, End::Interrupted));
     assert_eq!(held(&replay), (29..38).collect::<Vec<_>>());
     assert_eq!(replay.mean_return(), None);
 }
@@ -393,9 +411,9 @@ fn evicts_the_oldest() {
 fn evicted_rewards_leave_no_trace() {
     let (mut model, mut replay) = (Model::new(8), replay(8));
     let exploded = Script { rewards: vec![1e12, 1.0, -3e11], end: End::Terminated };
-    model.play(&mut replay, &exploded, |_, _| ());
+    play(&mut model, &mut replay, exploded);
     for _ in 0..3 {
-        model.play(&mut replay, &Script::new(5, End::Truncated), |_, _| ());
+        play(&mut model, &mut replay, Script::new(5, End::Truncated));
     }
     assert_eq!(replay.mean_reward(), model.mean_reward());
     assert_eq!(replay.mean_return(), model.mean_return());
@@ -406,35 +424,38 @@ fn evicted_rewards_leave_no_trace() {
 fn an_error_changes_nothing() {
     let scripts = [Script::new(5, End::Terminated), Script::new(3, End::Interrupted)];
     let (mut model, mut replay) = played(9, &scripts);
-    let step = Experience {
-        action: &[0.0; ACTION_SIZE],
-        log_probability: 0.0,
-        reward: 0.0,
-        next_observation: &[0.0; OBSERVATION_SIZE],
+    let action = |values: &[f32], log_probability| Action { values: values.to_vec(), log_probability };
+    let step = |reward, observation: &[f32]| Step {
+        observation: observation.to_vec(),
+        reward,
         terminated: true,
         truncated: false,
     };
+    let (fine, led_to) = (action(&[0.0; ACTION_SIZE], 0.0), step(0.0, &[0.0; OBSERVATION_SIZE]));
     let refused = [
-        Experience { action: &[0.0], ..step },
-        Experience { action: &[0.0, f32::NAN], ..step },
-        Experience { log_probability: f32::INFINITY, ..step },
-        Experience { reward: f32::NEG_INFINITY, ..step },
-        Experience { next_observation: &[0.0; 3], ..step },
-        Experience { next_observation: &[f32::NAN, 0.0], ..step },
+        (action(&[0.0], 0.0), led_to.clone()),
+        (action(&[0.0, f32::NAN], 0.0), led_to.clone()),
+        (action(&[0.0; 2], f32::INFINITY), led_to.clone()),
+        (fine.clone(), step(f32::NEG_INFINITY, &[0.0; 2])),
+        (fine.clone(), step(0.0, &[0.0; 3])),
+        (fine.clone(), step(0.0, &[f32::NAN, 0.0])),
     ];
     let before = format!("{replay:?}");
-    for step in refused {
-        replay.push(step).unwrap_err();
+    for (action, step) in refused {
+        replay.push(&action, &step).unwrap_err();
         assert_eq!(format!("{replay:?}"), before);
     }
     replay.begin_episode(&[0.0]).unwrap_err();
     replay.begin_episode(&[0.0, f32::NAN]).unwrap_err();
+    replay.stream(4).unwrap_err();
+    replay.stream(3).unwrap().begin_episode(&[0.0]).unwrap_err();
+    replay.stream(3).unwrap().push(&fine, &led_to).unwrap_err();
     assert_eq!(format!("{replay:?}"), before);
     // The episode under way is still under way.
-    model.push(&mut replay, 2.5, Some(End::Terminated)).unwrap();
+    model.push(&mut replay, 0, 2.5, Some(End::Terminated)).unwrap();
     compare_measures(&model, &replay);
     compare_transitions(&model, &replay, 3, 0.9, 1);
-    let error = replay.push(step).unwrap_err();
+    let error = replay.push(&fine, &led_to).unwrap_err();
     assert!(matches!(error, Error::Order { .. }), "{error}");
     assert!(error.to_string().contains("begin_episode"), "{error}");
     compare_measures(&model, &replay);
@@ -445,22 +466,18 @@ fn an_error_changes_nothing() {
 fn holds_no_more_than_its_capacity() {
     // Much room, taken only when it is needed.
     let roomy = 10_000_000;
-    Model::new(roomy).play(&mut replay(roomy), &Script::new(3, End::Terminated), compare_measures);
+    let script = [Script::new(3, End::Terminated)];
+    Model::new(roomy).play(&mut replay(roomy), &script, 1, &mut rng(1), compare_measures);
 
-    let step = Experience {
-        action: &[1.0; ACTION_SIZE],
-        log_probability: -1.0,
-        reward: 1.0,
-        next_observation: &[1.0; OBSERVATION_SIZE],
-        terminated: false,
-        truncated: false,
-    };
+    let action = Action { values: vec![1.0; ACTION_SIZE], log_probability: -1.0 };
+    let observation = vec![1.0; OBSERVATION_SIZE];
+    let step = Step { observation, reward: 1.0, terminated: false, truncated: false };
     let mut replay = replay(50);
     let mut sizes = Vec::new();
     for _ in 0..40 {
         replay.begin_episode(&[1.0; OBSERVATION_SIZE]).unwrap();
         for _ in 0..9 {
-            replay.push(step).unwrap();
+            replay.push(&action, &step).unwrap();
         }
         assert!(replay.len() < replay.capacity());
         // All that it holds, written out.
@@ -478,7 +495,7 @@ fn holds_no_more_than_its_capacity() {
 fn replays_beyond_the_memory_are_refused() {
     // Pictures of 84,480 numbers; the last is more than any machine has, and the numbers of bytes overflow.
     for (capacity, observation_size, action_size, bytes) in [
-        (1_000_000_000, 84_480, 1, "337933000000000"),
+        (1_000_000_000, 84_480, 1, "337937000000000"),
         (usize::MAX, OBSERVATION_SIZE, ACTION_SIZE, "18446744073709551615"),
         (usize::MAX, 1 << 24, 1 << 24, "18446744073709551615"),
     ] {
@@ -488,7 +505,7 @@ fn replays_beyond_the_memory_are_refused() {
             assert!(error.to_string().contains(word), "{error}");
         }
     }
-    assert_eq!(ReplayBuffer::bytes_at_capacity(1_000_000, 84_480, 1), 337_933_000_000);
+    assert_eq!(ReplayBuffer::bytes_at_capacity(1_000_000, 84_480, 1), 337_937_000_000);
 }
 
 /// As one that was saved on a larger machine.

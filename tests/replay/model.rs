@@ -3,7 +3,7 @@
 //! Every observation is told from every other by its number, every action by the number of the observation it
 //! was taken at, so that whatever the replay samples can be looked up here.
 
-use mpo::{Experience, ReplayBuffer, Result};
+use mpo::{Action, ReplayBuffer, Result, Rng, Step};
 use proptest::prelude::*;
 
 pub const OBSERVATION_SIZE: usize = 2;
@@ -76,8 +76,12 @@ pub struct StepHeld {
     pub terminated: bool,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Episode {
+    stream: usize,
+    under_way: bool,
+    /// Its latest observation, held or not.
+    latest: usize,
     pub held: Vec<Held>,
     pub sum: f64,
     pub complete: bool,
@@ -110,59 +114,85 @@ impl Model {
         Self { capacity, next: 0, episodes: Vec::new() }
     }
 
-    fn add(&mut self) -> usize {
+    /// Adds the next observation to the episode under way in this stream.
+    fn add(&mut self, stream: usize) -> usize {
         let number = self.next;
         self.next += 1;
-        if let Some(episode) = self.episodes.last_mut() {
-            episode.held.push(Held { number, step: None });
+        let episode = self.under_way(stream).unwrap();
+        episode.latest = number;
+        episode.held.push(Held { number, step: None });
+        if self.episodes.iter().map(|episode| episode.held.len()).sum::<usize>() > self.capacity {
+            let first = |episode: &&mut Episode| episode.held.first().map_or(usize::MAX, |held| held.number);
+            self.episodes.iter_mut().min_by_key(first).unwrap().held.remove(0);
         }
-        while self.episodes.iter().map(|episode| episode.held.len()).sum::<usize>() > self.capacity {
-            self.episodes[0].held.remove(0);
-            self.episodes.retain(|episode| !episode.held.is_empty());
-        }
+        self.episodes.retain(|episode| !episode.held.is_empty() || episode.under_way);
         number
     }
 
+    fn under_way(&mut self, stream: usize) -> Option<&mut Episode> {
+        self.episodes.iter_mut().find(|episode| episode.under_way && episode.stream == stream)
+    }
+
     /// Begins an episode here and in the replay.
-    pub fn begin(&mut self, replay: &mut ReplayBuffer) -> Result<()> {
-        self.episodes.push(Episode::default());
-        let number = self.add();
-        replay.begin_episode(&observation(number))
+    pub fn begin(&mut self, replay: &mut ReplayBuffer, stream: usize) -> Result<()> {
+        if let Some(broken_off) = self.under_way(stream) {
+            broken_off.under_way = false;
+        }
+        let held = Vec::new();
+        self.episodes.push(Episode { stream, under_way: true, latest: 0, held, sum: 0.0, complete: false });
+        let number = self.add(stream);
+        replay.stream(stream)?.begin_episode(&observation(number))
     }
 
     /// Adds a step here and to the replay.
-    pub fn push(&mut self, replay: &mut ReplayBuffer, reward: f32, end: Option<End>) -> Result<()> {
+    pub fn push(
+        &mut self,
+        replay: &mut ReplayBuffer,
+        stream: usize,
+        reward: f32,
+        end: Option<End>,
+    ) -> Result<()> {
         let terminated = end.is_some_and(End::terminated);
         let truncated = end.is_some_and(End::truncated);
-        let episode = self.episodes.last_mut().unwrap();
-        let latest = episode.held.last_mut().unwrap();
-        let from = latest.number;
-        latest.step = Some(StepHeld { reward, terminated });
+        let episode = self.under_way(stream).unwrap();
+        let from = episode.latest;
+        if let Some(latest) = episode.held.last_mut() {
+            latest.step = Some(StepHeld { reward, terminated });
+        }
         episode.sum += f64::from(reward);
+        let number = self.add(stream);
+        let episode = self.under_way(stream).unwrap();
         episode.complete = terminated || truncated;
-        let number = self.add();
-        replay.push(Experience {
-            action: &action(from),
-            log_probability: log_probability(from),
-            reward,
-            next_observation: &observation(number),
-            terminated,
-            truncated,
-        })
+        episode.under_way = !episode.complete;
+        let action = Action { values: action(from).to_vec(), log_probability: log_probability(from) };
+        let step = Step { observation: observation(number).to_vec(), reward, terminated, truncated };
+        replay.stream(stream)?.push(&action, &step)
     }
 
-    /// Plays a whole episode, `check`ing after each step.
+    /// Plays whole episodes in several streams, each of which goes on with the next one when its own is
+    /// over, `check`ing after each observation. Chance says which stream's turn it is.
     pub fn play(
         &mut self,
         replay: &mut ReplayBuffer,
-        script: &Script,
+        scripts: &[Script],
+        streams: usize,
+        turns: &mut Rng,
         mut check: impl FnMut(&Self, &ReplayBuffer),
     ) {
-        self.begin(replay).unwrap();
-        check(self, replay);
-        for (index, &reward) in script.rewards.iter().enumerate() {
-            let last = index + 1 == script.rewards.len();
-            self.push(replay, reward, last.then_some(script.end)).unwrap();
+        let mut scripts = scripts.iter();
+        let mut playing: Vec<Option<(&Script, usize)>> = vec![None; streams];
+        while playing.iter().any(Option::is_some) || scripts.len() > 0 {
+            let stream = turns.index(streams);
+            let Some((script, step)) = playing[stream] else {
+                let Some(script) = scripts.next() else { continue };
+                self.begin(replay, stream).unwrap();
+                playing[stream] = (!script.rewards.is_empty()).then_some((script, 0));
+                check(self, replay);
+                continue;
+            };
+            let last = step + 1 == script.rewards.len();
+            self.push(replay, stream, script.rewards[step], last.then_some(script.end)).unwrap();
+            playing[stream] = (!last).then_some((script, step + 1));
             check(self, replay);
         }
     }
@@ -183,10 +213,13 @@ impl Model {
         (!rewards.is_empty()).then(|| rewards.iter().sum::<f64>() / rewards.len() as f64)
     }
 
-    /// The observations that a step follows.
+    /// The observations that a step follows, in ascending order.
     pub fn starts(&self) -> Vec<usize> {
         let held = self.episodes.iter().flat_map(|episode| &episode.held);
-        held.filter(|held| held.step.is_some()).map(|held| held.number).collect()
+        let mut starts: Vec<usize> =
+            held.filter(|held| held.step.is_some()).map(|held| held.number).collect();
+        starts.sort_unstable();
+        starts
     }
 
     /// The observations that a step follows, of the episode in which one follows `number`, from there on and

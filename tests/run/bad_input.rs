@@ -15,13 +15,21 @@ use crate::common::training::{quick, train};
 use batches::{WRONG_SEQUENCES, WRONG_TRANSITIONS, batch as good, sequences, spoilt, transitions, zeros};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use crate::common::agents::agent;
+use batches::{WRONG_SHAPES, batch as good, sequences, spoilt, transitions, zeros};
 use faulty::Faulty;
+use crate::common::networks::{LinearActor, Parabola};
+use crate::common::presets::small;
+use refusals::refused;
+use crate::common::replays::{random_replay, rng};
+use settings::{COUNTS, NUMBERS, OF_TRAINERS};
+use crate::common::tensors::numbers;
+use crate::common::training::{quick, train};
 use mpo::networks::Covariance;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    ActionBounds, Actor, Batch, Constraint, Critic, Experience, Gaussian, MpoAgent, MpoConfig, Policy,
-    PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Sequences, Stream, Trainer, TrainerConfig,
-    Transitions,
+    Action, ActionBounds, Actor, Batch, Constraint, Critic, Gaussian, MpoAgent, MpoConfig, Policy,
+    PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Step, Stream, Trainer, TrainerConfig,
 };
 use refusals::refused;
 use settings::{COUNTS, NUMBERS, OF_TRAINERS};
@@ -85,14 +93,14 @@ fn replays_refuse_steps_and_samples() {
 
     let mut replay = ReplayBuffer::new(9, 3, 2).unwrap();
     let device = Device::flex();
-    let step = Experience {
-        action: &[0.5, -0.5],
-        log_probability: -1.0,
-        reward: 2.0,
-        next_observation: &[0.0; 3],
+    let action = |values: &[f32], log_probability| Action { values: values.to_vec(), log_probability };
+    let step = |observation: &[f32], reward| Step {
+        observation: observation.to_vec(),
+        reward,
         terminated: false,
         truncated: false,
     };
+    let (fine, led_to) = (action(&[0.5, -0.5], -1.0), step(&[0.0; 3], 2.0));
     let sample = |replay: &ReplayBuffer, count, steps, discount| {
         let all = replay.sample_transitions(count, steps, discount, &mut rng(1), &device);
         all.map(|sample| numbers(&sample.rewards))
@@ -104,7 +112,7 @@ fn replays_refuse_steps_and_samples() {
     let empty = ["replay holds 0 steps", "at least 1 needed"];
     refused(sample(&replay, 4, 1, 0.9), "ReplayTooSmall", &empty);
     refused(sample_sequences(&replay, 4, 1, 0.9), "ReplayTooSmall", &empty);
-    refused(replay.push(step), "Order", &["ReplayBuffer::push", "begin_episode"]);
+    refused(replay.push(&fine, &led_to), "Order", &["ReplayBuffer::push", "begin_episode"]);
     refused(replay.begin_episode(&[0.0; 2]), "Size", &["observation has 2 values", "expected 3"]);
     replay.begin_episode(&[0.0; 3]).unwrap();
     refused(sample(&replay, 4, 1, 0.9), "ReplayTooSmall", &empty);
@@ -112,27 +120,28 @@ fn replays_refuse_steps_and_samples() {
     for value in NOT_FINITE {
         refused(replay.begin_episode(&[0.0, 0.0, value]), "NonFinite", &["observation", "index 2", "finite"]);
         let steps = [
-            (Experience { action: &[0.0, value], ..step }, "action", "index 1"),
-            (Experience { log_probability: value, ..step }, "log_probability", "index 0"),
-            (Experience { reward: value, ..step }, "reward", "index 0"),
-            (Experience { next_observation: &[value, 0.0, 0.0], ..step }, "observation", "index 0"),
+            (action(&[0.0, value], -1.0), led_to.clone(), "action", "index 1"),
+            (action(&[0.5, -0.5], value), led_to.clone(), "log_probability", "index 0"),
+            (fine.clone(), step(&[0.0; 3], value), "reward", "index 0"),
+            (fine.clone(), step(&[value, 0.0, 0.0], 2.0), "observation", "index 0"),
         ];
-        for (step, place, index) in steps {
-            refused(replay.push(step), "NonFinite", &[place, index, "finite"]);
+        for (action, step, place, index) in steps {
+            refused(replay.push(&action, &step), "NonFinite", &[place, index, "finite"]);
         }
     }
     for reward in [1.1e12, -3e38] {
-        refused(replay.push(Experience { reward, ..step }), "Range", &["reward", "1e12"]);
+        refused(replay.push(&fine, &step(&[0.0; 3], reward)), "Range", &["reward", "1e12"]);
     }
-    refused(
-        replay.push(Experience { action: &[0.0], ..step }),
-        "Size",
-        &["action has 1 values", "expected 2"],
-    );
-    let wrong = Experience { next_observation: &[], ..step };
-    refused(replay.push(wrong), "Size", &["observation has 0 values", "expected 3"]);
+    let words = ["action has 1 values", "expected 2"];
+    refused(replay.push(&action(&[0.0], -1.0), &led_to), "Size", &words);
+    refused(replay.push(&fine, &step(&[], 2.0)), "Size", &["observation has 0 values", "expected 3"]);
+    for stream in [4, 5, 4096, usize::MAX] {
+        let words = [&*format!("stream is {stream}"), "below 4096 and below half of the capacity"];
+        refused(replay.stream(stream), "Config", &words);
+    }
+    refused(replay.stream(3).unwrap().push(&fine, &led_to), "Order", &["begin_episode"]);
 
-    replay.push(step).unwrap();
+    replay.push(&fine, &led_to).unwrap();
     refused(sample(&replay, 0, 1, 0.9), "Config", &["count is 0", "at least 1"]);
     refused(sample(&replay, 4, 0, 0.9), "Config", &["steps is 0", "at least 1"]);
     refused(sample_sequences(&replay, 0, 1, 0.9), "Config", &["count is 0", "at least 1"]);
@@ -428,21 +437,18 @@ fn agents_refuse_batches_of_wrong_shapes() {
     let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
     let before = [&of_sequences, &of_transitions].map(behaviour);
     let words = |place| [place, "has shape", "expected ["];
-    for (place, spoil) in WRONG_TRANSITIONS {
-        let mut batch = transitions();
-        spoil(&mut batch);
-        refused(of_transitions.update(&Batch::Transitions(batch)), "Shape", &words(place));
-    }
-    for (place, spoil) in WRONG_SEQUENCES {
-        let mut batch = sequences();
-        spoil(&mut batch);
-        refused(of_sequences.update(&Batch::Sequences(batch)), "Shape", &words(place));
+    for (agent, good) in [(&mut of_sequences, sequences()), (&mut of_transitions, transitions())] {
+        for (place, spoil) in WRONG_SHAPES {
+            let mut batch = good.clone();
+            spoil(&mut batch);
+            refused(agent.update(&batch), "Shape", &words(place));
+        }
     }
     for apart in [vec![8], vec![2, 2], vec![3, 1]] {
         let mut batch = transitions();
         batch.improved.apart = apart;
         let words = ["batch.improved.apart", "ascending"];
-        refused(of_transitions.update(&Batch::Transitions(batch)), "Config", &words);
+        refused(of_transitions.update(&batch), "Config", &words);
     }
     // A replay of other sizes gives such batches.
     for agent in [&mut of_sequences, &mut of_transitions] {
@@ -452,16 +458,25 @@ fn agents_refuse_batches_of_wrong_shapes() {
     assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
 }
 
-/// Targets of the other kind would be another algorithm's.
+/// Rows that belong together would be taken for transitions of their own.
 #[test]
-fn agents_refuse_batches_for_another_policy_evaluation() {
+fn agents_refuse_sequences_of_another_length_than_their_policy_evaluation_learns_from() {
     let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
     let before = [&of_sequences, &of_transitions].map(behaviour);
-    let words = ["MpoConfig::evaluation", "Retrace { steps: 4, lambda: 0.95 }", "Batch::Transitions"];
-    refused(of_sequences.update(&Batch::Transitions(transitions())), "Config", &words);
-    let words = ["MpoConfig::evaluation", "NStep { steps: 5 }", "Batch::Sequences"];
-    refused(of_transitions.update(&Batch::Sequences(sequences())), "Config", &words);
+    for steps in [0, 2, 8, usize::MAX] {
+        let batch = Batch { steps, ..transitions() };
+        let words = [&*format!("batch.steps is {steps}"), "accepted: 1", "MpoConfig::evaluation is NStep"];
+        refused(of_transitions.update(&batch), "Config", &words);
+    }
+    for steps in [0, 3, 21, usize::MAX] {
+        let batch = Batch { steps, ..sequences() };
+        let words = [&*format!("batch.steps is {steps}"), "at least 1", "a multiple"];
+        refused(of_sequences.update(&batch), "Config", &words);
+    }
     assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
+    for steps in [1, 2, 10, 20] {
+        of_sequences.update(&Batch { steps, ..sequences() }).unwrap();
+    }
 }
 
 #[test]
@@ -469,12 +484,11 @@ fn agents_refuse_batches_on_other_devices() {
     let [mut of_sequences, mut of_transitions, _] = presets().map(|preset| trained_agent(&preset));
     let before = [&of_sequences, &of_transitions].map(behaviour);
     let elsewhere = Device::flex().autodiff();
-    let words = ["the batch's devices", "the agent's, without autodiff"];
+    let words = ["batch.rewards", "on the agent's device, without autodiff"];
     let rewards = Tensor::zeros([8], &elsewhere);
-    let batch = Batch::Transitions(Transitions { rewards, ..transitions() });
-    refused(of_transitions.update(&batch), "Config", &words);
-    let rewards = Tensor::zeros([4, 5], &elsewhere);
-    refused(of_sequences.update(&Batch::Sequences(Sequences { rewards, ..sequences() })), "Config", &words);
+    refused(of_transitions.update(&Batch { rewards, ..transitions() }), "Config", &words);
+    let rewards = Tensor::zeros([20], &elsewhere);
+    refused(of_sequences.update(&Batch { rewards, ..sequences() }), "Config", &words);
     assert_eq!([&of_sequences, &of_transitions].map(behaviour), before);
 }
 

@@ -388,21 +388,19 @@ fn updates_with_overflowing_numbers_are_refused_without_a_trace() {
         let mut replay = mpo::ReplayBuffer::new(100, 2, 2).unwrap();
         replay.begin_episode(&[0.1, 0.2]).unwrap();
         for step in 0..20 {
-            let experience = mpo::Experience {
-                action: &[0.1, -0.3],
-                log_probability: 0.0,
+            let action = mpo::Action { values: vec![0.1, -0.3], log_probability: 0.0 };
+            let step = mpo::Step {
+                observation: vec![0.1 * step as f32, 0.2],
                 reward: 1.0,
-                next_observation: &[0.1 * step as f32, 0.2],
                 terminated: false,
                 truncated: step == 19,
             };
-            replay.push(experience).unwrap();
+            replay.push(&action, &step).unwrap();
         }
         let mut rng = Rng::stream(1, Stream::Replay);
         let fine: Vec<Batch> = (0..4).map(|_| agent.sample(&replay, &mut rng).unwrap()).collect();
-        let Batch::Transitions(mut overflowing) = agent.sample(&replay, &mut rng).unwrap() else { panic!() };
+        let mut overflowing = agent.sample(&replay, &mut rng).unwrap();
         overflowing.rewards = overflowing.rewards * reward;
-        let overflowing = Batch::Transitions(overflowing);
         agent.update(&fine[0]).unwrap();
         // An agent that is never shown the overflowing batch is the measure.
         let mut spared = agent.clone();

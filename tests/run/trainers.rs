@@ -6,8 +6,7 @@ use std::rc::Rc;
 
 use burn::tensor::Device;
 use mpo::{
-    Event, MpoAgent, MpoConfig, Observer, Progress, ReplayBuffer, Rng, Stream, Trainer, TrainerConfig,
-    Transitions,
+    Batch, Event, MpoAgent, MpoConfig, Observer, Progress, ReplayBuffer, Rng, Stream, Trainer, TrainerConfig,
 };
 
 use super::environments::Recorder;
@@ -56,7 +55,7 @@ pub fn listen(heard: &Heard) -> impl Observer + 'static {
     }
 }
 
-pub fn everything(replay: &ReplayBuffer) -> Transitions {
+pub fn everything(replay: &ReplayBuffer) -> Batch {
     let mut rng = Rng::stream(1, Stream::Replay);
     replay.sample_transitions(20 * replay.len(), 1, 1.0, &mut rng, &Device::flex()).unwrap()
 }
