@@ -1,4 +1,5 @@
-//! The library's files: whole and undamaged, or refused.
+//! The library's files: whole and undamaged, or refused. Those of replays and runs; networks are in files of
+//! named tensors, see `tensor_file`.
 //!
 //! A file is its kind's name, the version of its format, a header in JSON, plain little-endian numbers, and a
 //! checksum over all of it. The order up to the header stays the same in all versions to come, so that a file
@@ -46,6 +47,18 @@ pub(crate) enum Refusal {
 impl<D: Into<String>> From<D> for Refusal {
     fn from(damage: D) -> Self {
         Self::Damaged(damage.into())
+    }
+}
+
+impl Refusal {
+    /// Of the file at this path.
+    pub(crate) fn of(self, path: &Path) -> Error {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(damage) => Error::Damaged { path, damage },
+            Self::Other(found, accepted) => Error::Format { path, found, accepted },
+            Self::Unreadable(source) => Error::File { path, source },
+        }
     }
 }
 
@@ -197,11 +210,7 @@ pub(crate) fn read<H: DeserializeOwned, T>(
     load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Refusal>,
 ) -> Result<T> {
     let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|refusal| match refusal {
-        Refusal::Damaged(damage) => Error::Damaged { path: path.to_owned(), damage },
-        Refusal::Other(found, accepted) => Error::Format { path: path.to_owned(), found, accepted },
-        Refusal::Unreadable(source) => Error::File { path: path.to_owned(), source },
-    })
+    parse(&mut BufReader::with_capacity(PIECE, file), kind, load).map_err(|refusal| refusal.of(path))
 }
 
 /// Reads a file of this kind from what holds its bytes.

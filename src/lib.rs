@@ -28,6 +28,7 @@ mod policy;
 mod replay;
 mod rng;
 pub mod targets;
+mod tensor_file;
 mod trainer;
 mod worker;
 

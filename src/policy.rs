@@ -5,49 +5,79 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::environment::ActionBounds;
 use crate::error::{Result, check_finite, check_size};
-use crate::file::{self, Kind};
+use crate::file::{Kind, Refusal, check_same};
 use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
-use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of, parameters, with_parameters};
+use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of};
 use crate::rng::{Rng, Stream};
+use crate::tensor_file::{self, Tensors};
 
 /// What errors of a policy's action call it.
 pub(crate) const ACTION: &str = "the policy's action";
 
-/// A policy without critic, optimizer or trainer.
+/// A policy without critic, optimizer or trainer, and the bounds of the actions it is for.
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use mpo::{MpoAgent, MpoConfig, Policy};
+/// use mpo::{ActionBounds, MpoAgent, MpoConfig, Policy};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("policy.mpo");
 /// let agent = MpoAgent::new(MpoConfig::default(), 5, 1, &Device::flex(), 1)?;
-/// agent.policy().save(&file)?;
+/// let bounds = ActionBounds::new(vec![0.0], vec![12.0])?;
+/// agent.policy().clone().with_bounds(bounds)?.save(&file)?;
 ///
 /// // On the robot:
 /// let policy = Policy::load(&file, &Device::flex())?;
-/// assert_eq!(policy.mean_action(&[0.1; 5])?, agent.mean_action(&[0.1; 5])?);
+/// let volts = policy.act(&[0.1; 5])?;
+/// assert!((0.0..=12.0).contains(&volts[0]));
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Policy<A: Actor = GaussianActor> {
     actor: A,
+    bounds: ActionBounds,
 }
 
 impl<A: Actor> Policy<A> {
-    /// The policy of this network.
+    /// The policy of this network, for actions inside [-1, 1].
     pub fn new(actor: A) -> Self {
-        Self { actor }
+        Self { bounds: ActionBounds::symmetric(actor.action_size()), actor }
+    }
+
+    /// The same policy for actions inside other bounds: those of the
+    /// [environment](crate::Environment::action_bounds).
+    ///
+    /// # Errors
+    /// If the bounds are not of as many components as the policy's action.
+    pub fn with_bounds(self, bounds: ActionBounds) -> Result<Self> {
+        check_size("the action bounds", bounds.size(), self.actor.action_size())?;
+        Ok(Self { bounds, ..self })
     }
 
     /// Its network.
     pub fn actor(&self) -> &A {
         &self.actor
+    }
+
+    /// The bounds of its actions, in the environment's units.
+    pub fn bounds(&self) -> &ActionBounds {
+        &self.bounds
+    }
+
+    /// The action to take at one observation, the policy's mean: in the environment's units, and inside its
+    /// [bounds](Self::bounds).
+    ///
+    /// # Errors
+    /// If the observation has the wrong size or is not finite, or the action is not.
+    pub fn act(&self, observation: &[f32]) -> Result<Vec<f32>> {
+        self.bounds.to_environment(&self.mean_action(observation)?)
     }
 
     /// The distribution over actions for one observation, `[1, action]`.
@@ -61,8 +91,8 @@ impl<A: Actor> Policy<A> {
         Ok(self.actor.policy(tensor(observation.to_vec(), [1, observation.len()], &device)))
     }
 
-    /// The mean action for one observation; it may reach beyond [-1, 1], to which the environment's is
-    /// clipped (see [`ActionBounds::to_environment`](crate::ActionBounds::to_environment)).
+    /// The mean action for one observation in the policy's units, which are not the environment's: [-1, 1]
+    /// stands for its bounds, and the mean may reach beyond. See [`act`](Self::act).
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
@@ -73,50 +103,98 @@ impl<A: Actor> Policy<A> {
     }
 }
 
-/// What stands in a policy's file before its parameters.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    observation_size: usize,
-    action_size: usize,
-    actor: GaussianActorConfig,
-}
-
 const FILE: Kind = Kind {
     name: "mpo policy",
-    version: 1,
-    accepted: "a policy file of format version 1, which mpo 0.1 writes and reads",
+    version: 2,
+    accepted: "a policy file of format version 2, which mpo 0.1 writes and reads",
 };
 
-impl Policy {
-    /// Writes the policy to a file of its own: a few bytes more than four a parameter. What stood there
-    /// before is replaced at once, or not at all.
+/// What stands in a policy's file beside its parameters.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    #[serde(flatten)]
+    network: Network,
+    action_low: Vec<f32>,
+    action_high: Vec<f32>,
+}
+
+/// What a network has to be in order to take the parameters.
+#[derive(Serialize, Deserialize)]
+struct Network {
+    observation_size: usize,
+    action_size: usize,
+    /// See [`Actor::settings`].
+    actor: Value,
+}
+
+impl<A: Actor> Policy<A> {
+    /// Writes the policy to a file of its own: its parameters with their names and shapes, which PyTorch and
+    /// NumPy read too (`docs/checkpoints.md`), its network's settings and its bounds. What stood there before
+    /// is replaced at once, or not at all.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or two parameters of the network have the same name.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let header = Header {
-            observation_size: self.actor.observation_size(),
-            action_size: self.actor.action_size(),
-            actor: self.actor.config().clone(),
-        };
-        let parameters = parameters(&self.actor)?;
-        file::write(path.as_ref(), &FILE, &header, |file| file.floats(&parameters))
+        let (action_low, action_high) = (self.bounds.low().to_vec(), self.bounds.high().to_vec());
+        let mut tensors = Tensors::default();
+        tensors.add_module("", &self.actor)?;
+        let header = Header { network: self.network(), action_low, action_high };
+        tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
     }
 
+    /// Makes this policy the one in a file, with its bounds, on this policy's own device: for networks of the
+    /// caller's own, which [`load`](Policy::load) cannot make.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a policy's, is damaged or has another version of the format, or its
+    /// network has other sizes, settings or parameters: one that is missing, too many or of another shape is
+    /// named. The policy then stays as it was.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        *self = tensor_file::read(path.as_ref(), &FILE, |header: Header, tensors| {
+            check_same(&header.network, &self.network())?;
+            Self::of_file(self.actor.clone(), header, tensors)
+        })?;
+        Ok(())
+    }
+
+    fn network(&self) -> Network {
+        Network {
+            observation_size: self.actor.observation_size(),
+            action_size: self.actor.action_size(),
+            actor: self.actor.settings(),
+        }
+    }
+
+    fn of_file(actor: A, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
+        let actor = tensors.take_module("", actor)?;
+        let bounds = ActionBounds::new(header.action_low, header.action_high);
+        let policy = bounds.and_then(|bounds| Self::new(actor).with_bounds(bounds));
+        policy.map_err(|error| error.to_string().into())
+    }
+}
+
+impl Policy {
     /// Reads a policy from its file, onto `device`.
     ///
     /// # Errors
-    /// If the file cannot be read, is not a policy's, is damaged, or has another version of the format.
+    /// If the file cannot be read, is not a policy's, is damaged, has another version of the format, or is of
+    /// another network than a [`GaussianActor`] (see [`restore`](Self::restore)).
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        file::read(path.as_ref(), &FILE, |header: Header, file| {
-            let Header { observation_size, action_size, actor } = header;
+        tensor_file::read(path.as_ref(), &FILE, |header: Header, tensors| {
+            let Network { observation_size, action_size, actor } = &header.network;
+            let config = GaussianActorConfig::deserialize(actor).map_err(|_| {
+                let found = format!("of a network with the settings {actor}");
+                Refusal::Other(found, "a GaussianActor's; Policy::restore reads networks of your own")
+            })?;
             // Before a network of that size is made.
-            let count = actor.parameter_count(observation_size, action_size);
-            let numbers = file.floats(count.ok_or("a network beyond all numbers")?)?;
+            let (count, held) = (config.parameter_count(*observation_size, *action_size), tensors.count());
+            if count != Some(held) {
+                return Err(format!("{held} numbers for a network of other sizes").into());
+            }
             let mut rng = Rng::stream(0, Stream::Weights);
-            let untrained = GaussianActor::new(&actor, observation_size, action_size, device, &mut rng)
+            let untrained = GaussianActor::new(&config, *observation_size, *action_size, device, &mut rng)
                 .map_err(|error| error.to_string())?;
-            Ok(Self::new(with_parameters(untrained.valid(), numbers)))
+            Self::of_file(untrained.valid(), header, tensors)
         })
     }
 }

@@ -89,9 +89,9 @@ pub fn train<E: Environment + Clone>(
     arguments: &Arguments,
 ) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
-    let (observation, action) = (environment.observation_size(), environment.action_bounds().size());
+    let (observation, bounds) = (environment.observation_size(), environment.action_bounds());
     let config = arguments.preset.unwrap_or(task.preset).config();
-    let agent = MpoAgent::new(config, observation, action, &arguments.backend.device, arguments.seed)?;
+    let agent = MpoAgent::new(config, observation, bounds.size(), &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let settings = TrainerConfig {
         environment_steps,
@@ -120,7 +120,7 @@ pub fn train<E: Environment + Clone>(
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
-    trainer.agent().policy().save(folder.join("policy.mpo"))?;
+    trainer.agent().policy().clone().with_bounds(bounds)?.save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }

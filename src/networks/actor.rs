@@ -35,6 +35,12 @@ pub trait Actor: Module + Sync {
     fn observe(self, _observations: &Tensor<2>) -> Self {
         self
     }
+
+    /// What beside its parameters decides what the network computes, such as its activation. It stands in a
+    /// [`Policy`](crate::Policy)'s file, and has to be the same in a network that the file is read into.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 }
 
 /// The covariance of a [`GaussianActor`].
@@ -190,6 +196,10 @@ impl Actor for GaussianActor {
 
     fn action_size(&self) -> usize {
         self.mean.weight.dims()[1]
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self.config)
     }
 }
 

@@ -132,10 +132,22 @@ fn checkpoint(folder: &Path) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| fs::read(checkpoint.join(name)).unwrap()).collect()
 }
 
-/// The contents with a checksum that fits them.
-fn sealed(mut contents: Vec<u8>) -> Vec<u8> {
-    let checksum = crc32fast::hash(&contents);
-    contents.extend(checksum.to_le_bytes());
+/// Whether a file is one of tensors: its checksum stands in its header. That of the others is at their end.
+fn holds_tensors(name: &str) -> bool {
+    ["agent.mpo", "policy.mpo"].contains(&name)
+}
+
+/// The contents with a checksum that fits them, where there is a place for it.
+fn sealed(mut contents: Vec<u8>, name: &str) -> Vec<u8> {
+    const BEFORE: &[u8] = br#"\"crc32\":\""#;
+    if !holds_tensors(name) {
+        let checksum = crc32fast::hash(&contents);
+        contents.extend(checksum.to_le_bytes());
+    } else if let Some(place) = contents.windows(BEFORE.len()).position(|bytes| bytes == BEFORE) {
+        let (start, end) = (place + BEFORE.len(), place + BEFORE.len() + 8);
+        let others = [&contents[..start], &contents[end..]].concat();
+        contents[start..end].copy_from_slice(format!("{:08x}", crc32fast::hash(&others)).as_bytes());
+    }
     contents
 }
 
@@ -150,8 +162,9 @@ pub fn try_forgery(forgery: &Forgery) {
     }
     GENUINE.with(|(folder, files)| {
         let checkpoint = folder.path().join("step-000000000040");
-        let path = checkpoint.join(FILES[forgery.file]);
-        fs::write(&path, sealed(forged(&files[forgery.file], FILES[forgery.file], forgery))).unwrap();
+        let name = FILES[forgery.file];
+        let path = checkpoint.join(name);
+        fs::write(&path, sealed(forged(&files[forgery.file], name, forgery), name)).unwrap();
         let outcome = use_it(folder.path(), &checkpoint, forgery.file);
         fs::write(&path, &files[forgery.file]).unwrap();
         match outcome {
@@ -194,16 +207,23 @@ fn use_it(folder: &Path, checkpoint: &Path, file: usize) -> Result<()> {
     Ok(())
 }
 
-/// A file's contents without its checksum, changed.
+/// A file's contents, changed, without the checksum at their end.
 fn forged(genuine: &[u8], name: &str, forgery: &Forgery) -> Vec<u8> {
-    let start = "mpo ".len() + name.len() - ".mpo".len() + 4;
+    // The header's length is the first that a file of tensors says.
+    let (start, end) = match holds_tensors(name) {
+        true => (0, genuine.len()),
+        false => ("mpo ".len() + name.len() - ".mpo".len() + 4, genuine.len() - 4),
+    };
     let length = u64::from_le_bytes(genuine[start..start + 8].try_into().unwrap()) as usize;
-    let (prefix, rest) = genuine[..genuine.len() - 4].split_at(start);
+    let (prefix, rest) = genuine[..end].split_at(start);
     let mut header = String::from_utf8(rest[8..8 + length].to_vec()).unwrap();
     if let Some((which, number)) = forgery.number {
         let places: Vec<(usize, usize)> = numbers(&header);
         let (from, to) = places[which % places.len()];
-        header.replace_range(from..to, number);
+        // The library's own header is a text within that of the tensors.
+        let within = header.find("}\"}").is_some_and(|end| from < end);
+        let number = if within { number.replace('"', "\\\"") } else { number.to_owned() };
+        header.replace_range(from..to, &number);
     }
     let mut body = [header.as_bytes(), &rest[8 + length..]].concat();
     // Half of the bytes go into the header, which is a small part of the file.

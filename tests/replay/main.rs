@@ -1,11 +1,15 @@
 //! The replay against an independent, naive model of it (`model.rs`).
 
 #[path = "../common"]
+mod common {
+    pub mod tensors;
+}
 mod model;
 
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
+use common::tensors::numbers;
 use model::{
     ACTION_SIZE, End, Held, Model, OBSERVATION_SIZE, Script, action, log_probability, observation, scripts,
 };
