@@ -109,14 +109,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let period = (env_steps / 20).max(1);
     let memory = move |event: &Event, progress: &Progress<'_>| {
-        if *event == Event::Step && progress.environment_steps.is_multiple_of(period) {
+        if *event == Event::Step && progress.counts.environment_steps.is_multiple_of(period) {
             println!(
                 "{} steps, {} updates, replay of {}: {:.1} MiB, {:.0} s",
-                progress.environment_steps,
-                progress.updates,
+                progress.counts.environment_steps,
+                progress.counts.updates,
                 progress.replay.len(),
                 resident_mebibytes().unwrap_or(f64::NAN),
-                progress.seconds
+                progress.counts.seconds
             );
         }
         ControlFlow::Continue(())

@@ -170,9 +170,16 @@ impl<E: Environment> Checked<E> {
         Ok(Self { bounds, environment, observation_size })
     }
 
-    #[cfg(feature = "gif")]
     pub(crate) fn environment(&self) -> &E {
         &self.environment
+    }
+
+    pub(crate) fn environment_mut(&mut self) -> &mut E {
+        &mut self.environment
+    }
+
+    pub(crate) fn into_environment(self) -> E {
+        self.environment
     }
 
     pub(crate) fn observation_size(&self) -> usize {

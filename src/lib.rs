@@ -23,6 +23,7 @@ mod memory;
 mod metrics;
 mod mstep;
 pub mod networks;
+mod observer;
 pub mod observers;
 mod policy;
 mod replay;
@@ -51,7 +52,7 @@ pub use mstep::{
     policy_gradient,
 };
 pub use networks::{Actor, Critic, GaussianActor, QNetwork};
-pub use observers::{Evaluation, Event, Observer, Progress, StopReason};
+pub use observer::{Counts, DeployedPolicy, Evaluation, Event, Observer, Progress, StopReason};
 pub use policy::Policy;
 pub use replay::{EpisodeWriter, ReplayBuffer};
 pub use rng::{Rng, Stream};

@@ -5,7 +5,8 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 /// What a run of these examples writes, beside its checkpoints.
-const FILES: [&str; 5] = ["evaluations.csv", "metrics.csv", "learning_curve.svg", "policy.mpo", "policy.gif"];
+const FILES: [&str; 6] =
+    ["evaluations.csv", "metrics.csv", "learning_curve.svg", "policy.mpo", "best_policy.mpo", "policy.gif"];
 const CHECKPOINTS: &str = "checkpoints";
 
 /// Makes the folder for a new run. One that holds an earlier run is refused, or cleared if that is asked for.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backend::Backend;
 use clap::ValueEnum;
 use mpo::dual::DualForm;
-use mpo::observers::{EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
+use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
     Environment, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer, TrainerConfig,
 };
@@ -37,8 +37,9 @@ pub struct Arguments {
     /// What computes.
     #[command(flatten)]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo and checkpoints, which
-    /// must hold none of an earlier run [default: a folder in runs/, named by the task].
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, best_policy.mpo (that of
+    /// the best evaluation) and checkpoints, which must hold none of an earlier run [default: a folder in
+    /// runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Removes an earlier run's files and checkpoints from the folder first, and nothing else.
@@ -82,7 +83,7 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 }
 
 /// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
-/// policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
+/// policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
 pub fn train<E: Environment + Clone>(
     task: &Task,
     environment: E,
@@ -117,6 +118,7 @@ pub fn train<E: Environment + Clone>(
         .observe(EvaluationTable::resume(folder.join("evaluations.csv"), &resumed)?)
         .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed)?)
         .observe(LearningCurve::resume(folder.join("learning_curve.svg"), task.title))
+        .observe(BestPolicy::resume(folder.join("best_policy.mpo")))
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;

@@ -6,20 +6,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::lines::Lines;
-use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
+use crate::observer::{Counts, Event, Observer, Progress};
 use crate::trainer::Resumed;
 
 /// Writes an object a line for every [event](Event) but single steps: `event` and what belongs to it, with
-/// `environment_steps`, `updates`, `iterations` and `seconds`.
+/// the [`Counts`] of its time.
 pub struct JsonLines(Lines);
 
 #[derive(Serialize)]
 struct Line<'a> {
-    environment_steps: u64,
-    updates: u64,
-    iterations: u64,
-    seconds: f64,
+    #[serde(flatten)]
+    counts: Counts,
     #[serde(flatten)]
     event: &'a Event,
 }
@@ -65,14 +63,7 @@ impl JsonLines {
 impl Observer for JsonLines {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
         if *event != Event::Step {
-            let line = Line {
-                environment_steps: progress.environment_steps,
-                updates: progress.updates,
-                iterations: progress.iterations,
-                seconds: progress.seconds,
-                event,
-            };
-            let mut text = serde_json::to_vec(&line)
+            let mut text = serde_json::to_vec(&Line { counts: progress.counts, event })
                 .map_err(|error| Error::Observer { name: "JsonLines", source: error.into() })?;
             text.push(b'\n');
             self.0.append(&text)?;

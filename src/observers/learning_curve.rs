@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use plotters::prelude::*;
 
 use super::lines::occupied;
-use super::{Evaluation, Event, Observer, Progress};
 use crate::error::{BoxedError, Error, Result};
 use crate::file::replace;
+use crate::observer::{Evaluation, Event, Observer, Progress};
 
 /// Draws the mean return over environment steps, with the range from lowest to highest, as an SVG file that
 /// grows with every evaluation.

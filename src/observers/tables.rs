@@ -7,8 +7,9 @@ use csv::WriterBuilder;
 use serde::Serialize;
 
 use super::lines::Lines;
-use super::{Event, Observer, Progress};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::observer::{Evaluation, Event, Observer, Progress};
 use crate::trainer::Resumed;
 
 /// A CSV file whose first column is the environment steps.
@@ -38,9 +39,13 @@ impl Table {
         Ok(Self { name, lines })
     }
 
-    fn write(&mut self, row: impl Serialize) -> Result<ControlFlow<()>> {
+    /// Writes a row, the first one below the columns' names.
+    fn write(&mut self, names: &[&str], row: impl Serialize) -> Result<ControlFlow<()>> {
         let failed = |error: csv::Error| Error::Observer { name: self.name, source: error.into() };
-        let mut writer = WriterBuilder::new().has_headers(self.lines.is_empty()).from_writer(Vec::new());
+        let mut writer = WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+        if self.lines.is_empty() {
+            writer.write_record(names).map_err(failed)?;
+        }
         writer.serialize(row).map_err(failed)?;
         let text = writer.into_inner().map_err(|error| failed(error.into_error().into()))?;
         self.lines.append(&text)?;
@@ -71,33 +76,21 @@ impl EvaluationTable {
     }
 }
 
-#[derive(Serialize)]
-struct EvaluationRow {
-    env_steps: u64,
-    updates: u64,
-    mean_return: f64,
-    min_return: f64,
-    max_return: f64,
-    seconds: f64,
-}
-
 impl Observer for EvaluationTable {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
         let Event::Evaluation(evaluation) = event else {
             return Ok(ControlFlow::Continue(()));
         };
-        self.0.write(EvaluationRow {
-            env_steps: progress.environment_steps,
-            updates: progress.updates,
-            mean_return: evaluation.mean_return,
-            min_return: evaluation.min_return,
-            max_return: evaluation.max_return,
-            seconds: (progress.seconds * 1e3).round() / 1e3,
-        })
+        let (counts, seconds) = (progress.counts, (progress.counts.seconds * 1e3).round() / 1e3);
+        let Evaluation { mean_return, min_return, max_return, .. } = evaluation;
+        self.0.write(
+            &["env_steps", "updates", "mean_return", "min_return", "max_return", "seconds"],
+            (counts.environment_steps, counts.updates, mean_return, min_return, max_return, seconds),
+        )
     }
 }
 
-/// Writes the [`Metrics`](crate::Metrics), a row a period, after the environment steps, updates and
+/// Writes the [`Metrics`], a row a period, after the environment steps, updates and
 /// iterations made and the replay's mean return and mean reward.
 pub struct MetricsTable(Table);
 
@@ -120,27 +113,15 @@ impl MetricsTable {
     }
 }
 
-#[derive(Serialize)]
-struct ProgressRow {
-    env_steps: u64,
-    updates: u64,
-    iterations: u64,
-    replay_mean_return: Option<f64>,
-    replay_mean_reward: Option<f64>,
-}
-
 impl Observer for MetricsTable {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
         let Event::Metrics(metrics) = event else {
             return Ok(ControlFlow::Continue(()));
         };
-        let row = ProgressRow {
-            env_steps: progress.environment_steps,
-            updates: progress.updates,
-            iterations: progress.iterations,
-            replay_mean_return: progress.replay.mean_return(),
-            replay_mean_reward: progress.replay.mean_reward(),
-        };
-        self.0.write((row, metrics))
+        let (counts, replay) = (progress.counts, progress.replay);
+        let names = ["env_steps", "updates", "iterations", "replay_mean_return", "replay_mean_reward"];
+        let made = (counts.environment_steps, counts.updates, counts.iterations);
+        let names = [names.as_slice(), &Metrics::NAMES].concat();
+        self.0.write(&names, (made, replay.mean_return(), replay.mean_reward(), metrics))
     }
 }

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, check};
 
-/// The settings of a [`Trainer`](crate::Trainer).
+/// The settings of a [`Trainer`](crate::Trainer). Of those read from a file, a missing one is the default's,
+/// and an unknown one is refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainerConfig {
-    /// How many environment steps to collect in all.
+    /// How many environment steps [`Trainer::run`](crate::Trainer::run) collects in all.
     pub environment_steps: u64,
     /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting
     /// rarely helps.
@@ -45,7 +47,8 @@ pub struct TrainerConfig {
     /// How many checkpoints are kept, the newest. Accepted: at least 1; with 2 or more a damaged one loses no
     /// more than a period.
     pub checkpoints_kept: usize,
-    /// Stops as soon as an evaluation's mean return reaches this.
+    /// Stops as soon as the mean return of an evaluation reaches this, of those every
+    /// [`evaluation_period`](Self::evaluation_period) steps.
     pub stop_at_return: Option<f64>,
     /// The seed of the episodes, the replay's samples and the evaluations.
     pub seed: u64,

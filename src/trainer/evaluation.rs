@@ -1,12 +1,13 @@
 //! Whole episodes played with the mean action, beside the training.
 
 use super::Trainer;
+use super::failures::Broken;
 use crate::environment::Environment;
 use crate::error::{Result, check};
 use crate::networks::{Actor, Critic};
-use crate::observers::{Evaluation, Event};
+use crate::observer::{Evaluation, Event};
 
-impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
     /// Plays `episodes` with the mean action, without learning from them.
     ///
     /// # Errors
@@ -16,38 +17,28 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         check("episodes", episodes, |&count| count > 0, "at least 1")?;
         let mut returns = Vec::with_capacity(episodes);
         while returns.len() < episodes {
-            match self.evaluation_episode()? {
+            match self.evaluation_episode() {
                 Ok(sum) => {
-                    self.failed_evaluation_episodes.in_a_row = 0;
+                    self.state.failed_evaluation_episodes.end();
                     returns.push(sum);
                 }
-                Err(failure) => {
-                    let counted =
-                        self.failed_evaluation_episodes.add(failure, self.config.tolerated_failed_episodes);
-                    self.push(Event::EpisodeFailed);
-                    counted?;
-                }
+                Err(broken) => self.tolerate(broken, |state| &mut state.failed_evaluation_episodes)?,
             }
         }
         Ok(Evaluation::from_returns(&returns))
     }
 
-    /// The return of an episode played with the mean action, or what the environment failed with.
-    fn evaluation_episode(&mut self) -> Result<Result<f64>> {
-        let mut observation = match self.evaluation_environment.reset(self.evaluation_seeds.next_seed()) {
-            Ok(observation) => observation,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let mut sum = 0.0;
+    /// The return of an episode played with the mean action.
+    fn evaluation_episode(&mut self) -> Result<f64, Broken> {
+        let (environment, mut sum) = (&mut self.evaluation_environment, 0.0);
+        let seed = self.state.evaluation_seeds.next_seed();
+        let mut observation = environment.reset(seed).map_err(Broken::Environment)?;
         loop {
             let action = self.agent.mean_action(&observation)?;
-            let step = match self.evaluation_environment.step(&action) {
-                Ok(step) => step,
-                Err(failure) => return Ok(Err(failure)),
-            };
+            let step = environment.step(&action).map_err(Broken::Environment)?;
             sum += f64::from(step.reward);
             if step.is_last() {
-                return Ok(Ok(sum));
+                return Ok(sum);
             }
             observation = step.observation;
         }
@@ -55,15 +46,26 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
 
     /// The evaluation made after the latest step, if there was one.
     pub(super) fn latest_evaluation(&self) -> Option<Evaluation> {
-        self.evaluations.last().and_then(|&(steps, evaluation)| (steps == self.steps).then_some(evaluation))
+        let latest = self.state.evaluations.last().filter(|latest| latest.0 == self.steps());
+        latest.map(|&(_, evaluation)| evaluation)
     }
 
     /// Evaluates the policy and tells the observers.
     pub(super) fn report_evaluation(&mut self) -> Result<Evaluation> {
+        let seeds = self.state.evaluation_seeds.clone();
         let latest = self.evaluate(self.config.evaluation_episodes)?;
-        self.evaluations.push((self.steps, latest));
+        if !self.evaluation_due() {
+            // The one at the end of a run: those of a longer run stay as they are.
+            self.state.evaluation_seeds = seeds;
+        }
+        self.state.evaluations.push((self.steps(), latest));
         self.push(Event::Evaluation(latest));
         self.tell()?;
         Ok(latest)
+    }
+
+    /// Whether the policy is to be evaluated after the latest step, wherever the run ends.
+    pub(super) fn evaluation_due(&self) -> bool {
+        self.steps() > 0 && self.steps().is_multiple_of(self.config.evaluation_period)
     }
 }

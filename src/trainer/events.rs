@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::error::Result;
-use crate::observers::{Evaluation, Event, Observer, Progress};
-use crate::replay::ReplayBuffer;
+use crate::observer::{Counts, Event, Observer, Progress};
 
 /// The observers, and what they have not heard of yet.
 #[derive(Default)]
@@ -17,45 +16,9 @@ pub(super) struct Events {
     pub stop: bool,
 }
 
-/// How far the run was when something happened.
-#[derive(Clone, Copy)]
-pub(super) struct Counts {
-    pub environment_steps: u64,
-    pub total_environment_steps: u64,
-    pub updates: u64,
-    pub refused_updates: u64,
-    pub failed_episodes: u64,
-    pub iterations: u64,
-    pub seconds: f64,
-}
-
-impl Counts {
-    fn progress<'a>(self, replay: &'a ReplayBuffer, evaluations: &'a [(u64, Evaluation)]) -> Progress<'a> {
-        let Self {
-            environment_steps,
-            total_environment_steps,
-            updates,
-            refused_updates,
-            failed_episodes,
-            iterations,
-            seconds,
-        } = self;
-        Progress {
-            environment_steps,
-            total_environment_steps,
-            updates,
-            refused_updates,
-            failed_episodes,
-            iterations,
-            seconds,
-            replay,
-            evaluations,
-        }
-    }
-}
-
 struct Unheard {
     event: Event,
+    /// How far the run was when it happened.
     counts: Counts,
     /// The observers there were when it happened, the first of them all.
     audience: usize,
@@ -81,11 +44,11 @@ impl Events {
         }
     }
 
-    /// Tells the observers what they have not heard of. One that fails is told again the next time, as are
-    /// those after it.
-    pub fn tell(&mut self, replay: &ReplayBuffer, evaluations: &[(u64, Evaluation)]) -> Result<()> {
+    /// Tells the observers what they have not heard of, with the progress at the counts of its time. One that
+    /// fails is told again the next time, as are those after it.
+    pub fn tell<'a>(&mut self, progress: impl Fn(Counts) -> Progress<'a>) -> Result<()> {
         while let Some(Unheard { event, counts, audience }) = self.unheard.front() {
-            let progress = counts.progress(replay, evaluations);
+            let progress = progress(*counts);
             for observer in &mut self.observers[self.heard..*audience] {
                 self.stop |= observer.notify(event, &progress)?.is_break();
                 self.heard += 1;

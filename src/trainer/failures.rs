@@ -4,24 +4,37 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What failed and was passed over.
+/// How many failures of one kind came one after another.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(super) struct Failures {
-    pub count: u64,
-    pub in_a_row: u32,
-}
+pub(super) struct InARow(u32);
 
-impl Failures {
-    /// Counts a failure, and gives it back where it is one more in a row than `tolerated`.
+impl InARow {
+    /// Counts a failure, and gives it back if it is one more in a row than `tolerated`.
     pub fn add(&mut self, failure: Error, tolerated: u32) -> Result<()> {
-        tracing::warn!(%failure, in_a_row = self.in_a_row + 1);
-        self.count = self.count.saturating_add(1);
-        if self.in_a_row >= tolerated {
+        tracing::warn!(%failure, in_a_row = self.0.saturating_add(1));
+        if self.0 >= tolerated {
             // Who calls again begins to count anew.
-            self.in_a_row = 0;
+            self.end();
             return Err(failure);
         }
-        self.in_a_row += 1;
+        self.0 += 1;
         Ok(())
+    }
+
+    /// Something has not failed.
+    pub fn end(&mut self) {
+        self.0 = 0;
+    }
+}
+
+/// Why an episode does not go on: the environment failed, which may be tolerated, or something else did.
+pub(super) enum Broken {
+    Environment(Error),
+    Otherwise(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Otherwise(error)
     }
 }

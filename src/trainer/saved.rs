@@ -6,20 +6,18 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, Failures, Trainer, TrainerConfig};
+use super::{Episode, InARow, State, Trainer, TrainerConfig};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::file::{self, Kind, Refusal, check_same};
-use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic};
-use crate::observers::{Evaluation, Event};
+use crate::observer::Event;
 use crate::replay::ReplayBuffer;
-use crate::rng::Rng;
 
 const FILE: Kind = Kind {
     name: "mpo run",
-    version: 1,
-    accepted: "a run's file of format version 1, which mpo 0.1 writes and reads",
+    version: 2,
+    accepted: "a run's file of format version 2, which mpo 0.1 writes and reads",
 };
 
 /// The files of a checkpoint.
@@ -31,35 +29,11 @@ const REPLAY: &str = "replay.mpo";
 #[derive(Serialize, Deserialize)]
 struct Run {
     config: TrainerConfig,
-    steps: u64,
-    updates: u64,
     /// All that the agent has made, some perhaps before this run.
     agent_updates: u64,
     /// The observations that the replay had been given.
     observations: usize,
-    seconds: f64,
-    episode: Option<Interrupted>,
-    /// Of an episode that has ended and was not reported.
-    episode_return: Option<f64>,
-    /// Whether the latest step was reported, after its updates.
-    reported: bool,
-    episode_seeds: Rng,
-    replay_samples: Rng,
-    evaluation_seeds: Rng,
-    failed_episodes: Failures,
-    failed_evaluation_episodes: Failures,
-    refused_updates: Failures,
-    metrics: ([u64; 11], u32),
-    metrics_reported: Option<u64>,
-    evaluations: Vec<(u64, Evaluation)>,
-}
-
-/// The episode that was under way; its observations and actions are in the replay.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Interrupted {
-    seed: u64,
-    steps: usize,
-    sum: f64,
+    state: State,
 }
 
 /// Where a run goes on: what [`Trainer::resume`] found.
@@ -78,10 +52,10 @@ pub struct Resumed {
     pub damaged: Vec<Error>,
 }
 
-impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
     /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last
-    /// evaluation and report of metrics are part of what is saved: a run that goes on from there evaluates
-    /// with the seeds after those, and learns the same.
+    /// evaluation and report of metrics are part of what is saved; a run that goes on from there learns the
+    /// same.
     ///
     /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that
     /// is for the next `run` to say, and no part of the checkpoint.
@@ -100,39 +74,22 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Writes a checkpoint, for the observers to be told of.
     fn write(&mut self) -> Result<PathBuf> {
         self.claim_folder()?;
+        self.count_seconds();
         let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
         let started = Instant::now();
-        let path = checkpoints.save(self.steps, |folder| {
+        let path = checkpoints.save(self.steps(), |folder| {
             let run = Run {
                 config: self.config.clone(),
-                steps: self.steps,
-                updates: self.updates,
                 agent_updates: self.agent.updates(),
                 observations: self.replay.given(),
-                seconds: self.seconds(),
-                episode: self.episode.as_ref().map(|&Episode { seed, steps, sum, .. }| Interrupted {
-                    seed,
-                    steps,
-                    sum,
-                }),
-                episode_return: self.episode_return,
-                reported: self.reported,
-                episode_seeds: self.episode_seeds.clone(),
-                replay_samples: self.replay_samples.clone(),
-                evaluation_seeds: self.evaluation_seeds.clone(),
-                failed_episodes: self.failed_episodes,
-                failed_evaluation_episodes: self.failed_evaluation_episodes,
-                refused_updates: self.refused_updates,
-                metrics: self.metrics.bits(),
-                metrics_reported: self.metrics_reported,
-                evaluations: self.evaluations.clone(),
+                state: self.state.clone(),
             };
             file::write(&folder.join(RUN), &FILE, &run, |_| Ok(()))?;
             self.agent.save(folder.join(AGENT))?;
             self.replay.save(folder.join(REPLAY))
         })?;
         tracing::info!(path = %path.display(), seconds = started.elapsed().as_secs_f64(), "saved");
-        (self.saved, self.save_tried) = (Some(self.steps), self.steps);
+        (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
         self.push(Event::Saved);
         Ok(path)
     }
@@ -141,16 +98,16 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// with the next period, unless that is too often in a row.
     pub(super) fn save_if_due(&mut self) -> Result<()> {
         let period = self.config.checkpoint_period;
-        let due = self.events.stop || self.steps / period > self.save_tried / period;
+        let due = self.events.stop || self.steps() / period > self.save_tried / period;
         if !due || self.is_saved() {
             return Ok(());
         }
         match self.write() {
-            Ok(_) => self.failed_saves.in_a_row = 0,
+            Ok(_) => self.failed_saves.end(),
             Err(error @ Error::File { .. }) => {
                 self.push(Event::SaveFailed { cause: error.to_string() });
                 self.failed_saves.add(error, self.config.tolerated_failed_saves)?;
-                self.save_tried = self.steps;
+                self.save_tried = self.steps();
             }
             Err(error) => return Err(error),
         }
@@ -167,7 +124,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
 
     /// Whether there is a checkpoint of this step, or no folder for it.
     fn is_saved(&self) -> bool {
-        self.checkpoints.is_none() || self.steps <= self.saved.unwrap_or(0)
+        self.checkpoints.is_none() || self.steps() <= self.saved.unwrap_or(0)
     }
 
     /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run
@@ -219,9 +176,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Where the run is.
     fn here(&self) -> Resumed {
         Resumed {
-            environment_steps: self.steps,
-            evaluated_steps: self.evaluations.last().map(|&(steps, _)| steps),
-            reported_steps: self.metrics_reported,
+            environment_steps: self.steps(),
+            evaluated_steps: self.evaluations().last().map(|&(steps, _)| steps),
+            reported_steps: self.state.metrics_reported,
             ..Resumed::default()
         }
     }
@@ -231,8 +188,9 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let path = folder.join(RUN);
         let run = file::read(&path, &FILE, |run: Run, _| {
             check_same(&decisive(&run.config), &decisive(&self.config))?;
-            let countable = run.steps.max(run.updates) < 1 << 53;
-            let in_order = run.evaluations.is_sorted_by_key(|&(steps, _)| steps);
+            let State { counts, evaluations, .. } = &run.state;
+            let countable = counts.environment_steps.max(counts.updates) < 1 << 53;
+            let in_order = evaluations.is_sorted_by_key(|&(steps, _)| steps);
             if countable && in_order { Ok(run) } else { Err(Refusal::from("a run out of order")) }
         })?;
         let agent = self.agent.restored(&folder.join(AGENT))?;
@@ -244,35 +202,22 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
         }
 
-        (self.agent, self.replay) = (agent, replay);
-        (self.steps, self.reported) = (run.steps, run.reported);
-        (self.saved, self.save_tried) = (Some(run.steps), run.steps);
-        self.updates = run.updates;
-        self.seconds_before = run.seconds;
-        self.episode_seeds = run.episode_seeds;
-        self.replay_samples = run.replay_samples;
-        self.evaluation_seeds = run.evaluation_seeds;
-        self.failed_episodes = run.failed_episodes;
-        self.failed_evaluation_episodes = run.failed_evaluation_episodes;
-        (self.refused_updates, self.failed_saves) = (run.refused_updates, Failures::default());
-        self.metrics = MeanMetrics::from_bits(run.metrics);
-        self.metrics_reported = run.metrics_reported;
-        self.evaluations = run.evaluations;
+        (self.agent, self.replay, self.state) = (agent, replay, run.state);
+        (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
+        (self.failed_saves, self.ended) = (InARow::default(), None);
         self.events.clear();
-        self.ended = None;
-        self.episode_return = run.episode_return;
-        self.episode = run.episode.and_then(|episode| self.play_again(episode));
+        self.state.episode = self.state.episode.take().and_then(|episode| self.play_again(episode));
         Ok(())
     }
 
     /// The episode that was interrupted, played again up to where it was; none where that is not to be had.
-    fn play_again(&mut self, Interrupted { seed, steps, sum }: Interrupted) -> Option<Episode> {
+    fn play_again(&mut self, episode: Episode) -> Option<Episode> {
         if !self.environment.repeatable() {
             return None;
         }
-        let mut played = self.replay.latest(0, steps)?;
+        let mut played = self.replay.latest(0, episode.steps)?;
         let failed = |error: Error| tracing::warn!(%error, "not played again: a new episode begins");
-        let mut observation = self.environment.reset(seed).map_err(failed).ok()?;
+        let mut observation = self.environment.reset(episode.seed).map_err(failed).ok()?;
         loop {
             let (expected, action) = played.next()?;
             if observation != expected {
@@ -280,7 +225,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 return None;
             }
             if played.size_hint().0 == 0 {
-                return Some(Episode { seed, observation, steps, sum });
+                return Some(Episode { observation, ..episode });
             }
             observation = self.environment.step(action).map_err(failed).ok()?.observation;
         }

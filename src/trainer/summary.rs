@@ -1,24 +1,17 @@
 //! What a run came to.
 
-use crate::observers::{Evaluation, StopReason};
+use crate::observer::{Counts, Evaluation, StopReason};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Why it ended.
     pub reason: StopReason,
     /// The last evaluation, made at the end of the run.
     pub evaluation: Evaluation,
-    /// Environment steps made.
-    pub environment_steps: u64,
-    /// Updates made.
-    pub updates: u64,
-    /// Updates refused, because of a number that was not finite.
-    pub refused_updates: u64,
-    /// Episodes that the environment failed in, those of training and of evaluation together.
-    pub failed_episodes: u64,
-    /// Wall-clock seconds of the run, before it was resumed included.
-    pub seconds: f64,
+    /// How far the run is, what was made before it was resumed included.
+    pub counts: Counts,
 }
 
 impl std::fmt::Display for Summary {
@@ -28,9 +21,9 @@ impl std::fmt::Display for Summary {
             "evaluation: mean return {:.1} over {} episodes after {} environment steps, {} updates, {:.1} s",
             self.evaluation.mean_return,
             self.evaluation.episodes,
-            self.environment_steps,
-            self.updates,
-            self.seconds
+            self.counts.environment_steps,
+            self.counts.updates,
+            self.counts.seconds
         )
     }
 }

@@ -141,7 +141,7 @@ fn training_goes_on_past_episodes_that_hang() {
     };
     let mut patient = trainer(2);
     let summary = patient.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.failed_episodes), (60, 4));
+    assert_eq!((summary.counts.environment_steps, summary.counts.failed_episodes), (60, 4));
     assert_eq!((patient.replay().len(), patient.replay().mean_reward()), (60, Some(1.0)));
     let mut strict = trainer(0);
     let error = strict.run().unwrap_err();

@@ -90,7 +90,8 @@ fn remains(trainer: &mut Trainer<Cartpole>, folder: &Path) -> [Vec<u8>; 5] {
     let run = fs::read(checkpoint.join("run.mpo")).unwrap();
     let mut run: serde_json::Value =
         serde_json::from_slice(&run[b"mpo run".len() + 12..run.len() - 4]).unwrap();
-    run.as_object_mut().unwrap().retain(|name, _| name != "seconds" && name != "config");
+    run.as_object_mut().unwrap().remove("config");
+    run["state"]["counts"].as_object_mut().unwrap().remove("seconds");
     [
         fs::read(checkpoint.join("agent.mpo")).unwrap(),
         fs::read(checkpoint.join("replay.mpo")).unwrap(),
@@ -147,10 +148,11 @@ fn resumed_runs_are_the_run_that_was_interrupted() {
             }
             // What was done after the checkpoint is lost with the process, and done again.
             let folder = TempDir::new().unwrap();
-            let died = |event: &Event, progress: &Progress<'_>| match (event, progress.environment_steps) {
-                (Event::Step, 1220) => panic!("the power is cut"),
-                _ => ControlFlow::Continue(()),
-            };
+            let died =
+                |event: &Event, progress: &Progress<'_>| match (event, progress.counts.environment_steps) {
+                    (Event::Step, 1220) => panic!("the power is cut"),
+                    _ => ControlFlow::Continue(()),
+                };
             let cut = std::panic::AssertUnwindSafe(|| {
                 go_on(trainer(2400, &folder).observe(died), folder.path());
             });
@@ -172,10 +174,11 @@ fn runs_stopped_by_an_observer_go_on_without_a_gap_or_a_double() {
     let expected = remains(&mut run, straight.path());
     for stop in [1, 399, 400, 555, 700, 1200] {
         let folder = TempDir::new().unwrap();
-        let stopping = move |_: &Event, progress: &Progress<'_>| match progress.environment_steps == stop {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
+        let stopping =
+            move |_: &Event, progress: &Progress<'_>| match progress.counts.environment_steps == stop {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            };
         go_on(trainer(1300, folder.path()).observe(stopping), folder.path());
         let mut resumed = trainer(1300, folder.path());
         assert_eq!(resumed.resume().unwrap().environment_steps, stop);
@@ -183,6 +186,77 @@ fn runs_stopped_by_an_observer_go_on_without_a_gap_or_a_double() {
         let mut run = go_on(trainer(1300, folder.path()), folder.path());
         check_same(remains(&mut run, folder.path()), &expected, stop);
     }
+}
+
+/// What a run of some more steps, and more again, has learnt is what one run learns, and so are its
+/// evaluations: to the last bit, in one process or several.
+#[test]
+fn runs_for_more_steps_are_one_run() {
+    // Where nothing is under way at the end of a part but the episode, all is the same.
+    let even = |steps| TrainerConfig { evaluation_period: 250, metrics_period: 125, ..config(steps) };
+    let [straight, folder] = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let trainer = |config, folder: &Path| {
+        let mut trainer = trainer_of(&tiny(MpoConfig::default()), config, folder, &Device::flex());
+        let resumed = trainer.resume().unwrap();
+        trainer
+            .observe(EvaluationTable::resume(folder.join("evaluations.csv"), &resumed).unwrap())
+            .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed).unwrap())
+    };
+    let mut run = trainer(even(1000), straight.path());
+    run.run().unwrap();
+    let expected = remains(&mut run, straight.path());
+    let mut run = trainer(even(10), folder.path());
+    assert_eq!(run.run_for(500).unwrap().counts.environment_steps, 500);
+    assert_eq!(run.run_for(500).unwrap().counts.environment_steps, 1000);
+    check_same(remains(&mut run, folder.path()), &expected, "twice");
+
+    // Elsewhere there are evaluations and reports of metrics besides.
+    let learnt = |run: &mut Trainer<Cartpole>, folder: &Path, parts: &[u64]| {
+        let [agent, replay, run, ..] = remains(run, folder);
+        let mut run: serde_json::Value = serde_json::from_slice(&run).unwrap();
+        let state = run["state"].as_object_mut().unwrap();
+        state.remove("metrics").unwrap();
+        state.remove("metrics_reported").unwrap();
+        let besides = |steps: Option<u64>| parts[..parts.len() - 1].contains(&steps.unwrap());
+        state["evaluations"].as_array_mut().unwrap().retain(|of| !besides(of[0].as_u64()));
+        [agent, replay, run.to_string().into_bytes(), Vec::new(), Vec::new()]
+    };
+    let straight = TempDir::new().unwrap();
+    let mut run = trainer(config(1000), straight.path());
+    run.run().unwrap();
+    let expected = learnt(&mut run, straight.path(), &[1000]);
+    for parts in [vec![500, 1000], vec![1, 137, 555, 700, 1000]] {
+        for again in [false, true] {
+            let folder = TempDir::new().unwrap();
+            let mut run = trainer(config(10), folder.path());
+            for &until in &parts {
+                if again {
+                    drop(run);
+                    run = trainer(config(10), folder.path());
+                }
+                run.run_for(until - run.steps()).unwrap();
+            }
+            check_same(learnt(&mut run, folder.path(), &parts), &expected, (&parts, again));
+        }
+    }
+}
+
+/// A return that was reached before the checkpoint does not end a run that is asked for more steps.
+#[test]
+fn a_resumed_run_goes_on_beyond_its_goal() {
+    let folder = TempDir::new().unwrap();
+    let trainer = || {
+        let goal = TrainerConfig { stop_at_return: Some(1.0), ..config(2000) };
+        trainer_of(&tiny(MpoConfig::default()), goal, folder.path(), &Device::flex())
+    };
+    let summary = trainer().run().unwrap();
+    assert_eq!((summary.counts.environment_steps, summary.reason), (400, StopReason::Return));
+    let mut again = trainer();
+    again.resume().unwrap();
+    let summary = again.run_for(100).unwrap();
+    assert_eq!((summary.counts.environment_steps, summary.reason), (500, StopReason::Steps));
+    // The evaluation at the checkpoint's step, due after it, was made again.
+    assert_eq!(again.evaluations().iter().map(|&(steps, _)| steps).collect::<Vec<_>>(), [400, 500]);
 }
 
 #[test]
@@ -275,7 +349,7 @@ fn other_environments_begin_a_new_episode() {
     let mut resumed = trainer(1500);
     assert_eq!(resumed.resume().unwrap().environment_steps, 300);
     let summary = resumed.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.updates), (1500, 350));
+    assert_eq!((summary.counts.environment_steps, summary.counts.updates), (1500, 350));
     // 300 steps, 1000, and 200: the replay of 1200 holds the latest two episodes, and one observation more of
     // each.
     assert_eq!(resumed.replay().len(), 1198);
@@ -456,10 +530,10 @@ fn a_goal_reached_stays_reached() {
         trainer_of(&tiny(MpoConfig::default()), goal, folder.path(), &Device::flex())
     };
     let summary = trainer().run().unwrap();
-    assert_eq!((summary.environment_steps, summary.reason), (400, StopReason::Return));
+    assert_eq!((summary.counts.environment_steps, summary.reason), (400, StopReason::Return));
     let mut again = trainer();
     again.resume().unwrap();
-    assert_eq!(again.run().unwrap().environment_steps, 400);
+    assert_eq!(again.run().unwrap().counts.environment_steps, 400);
 }
 
 #[test]
@@ -480,7 +554,7 @@ fn where_all_checkpoints_are_damaged_nothing_is_lost_silently() {
 /// read it.
 #[test]
 fn other_versions_are_refused_with_who_can_read_them() {
-    for name in ["run.mpo", "agent.mpo", "replay.mpo"] {
+    for (name, own_version) in [("run.mpo", 2), ("agent.mpo", 1), ("replay.mpo", 1)] {
         let (folder, newest, _) = two_checkpoints();
         let path = newest.join(name);
         let mut contents = fs::read(&path).unwrap();
@@ -501,7 +575,8 @@ fn other_versions_are_refused_with_who_can_read_them() {
         fs::write(&path, contents).unwrap();
         let error = trainer(750, folder.path()).resume().unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{error:?}");
-        for words in [name, "format version 9", "mpo 7.8.9", own, "mpo 0.1"] {
+        let accepted = format!("format version {own_version}, which mpo 0.1");
+        for words in [name, "format version 9", "mpo 7.8.9", &accepted] {
             assert!(error.to_string().contains(words), "{error}");
         }
         assert!(newest.exists());
@@ -529,7 +604,7 @@ fn train_until_killed(folder: &Path) {
     let complete = folder.join("complete");
     let note = move |event: &Event, progress: &Progress<'_>| {
         if let Event::Saved = event {
-            fs::write(&complete, progress.environment_steps.to_string()).unwrap();
+            fs::write(&complete, progress.counts.environment_steps.to_string()).unwrap();
         }
         ControlFlow::Continue(())
     };
@@ -623,6 +698,6 @@ fn trainers_stay_usable_when_a_checkpoint_cannot_be_written() {
     let mut run = trainer(700, folder.path());
     assert!(matches!(run.save(), Err(Error::File { .. })));
     fs::remove_file(folder.path().join("checkpoints")).unwrap();
-    assert_eq!(run.run().unwrap().environment_steps, 700);
+    assert_eq!(run.run().unwrap().counts.environment_steps, 700);
     assert!(Cartpole::balance().repeatable());
 }

@@ -328,7 +328,7 @@ fn trainers_refuse_settings_and_environments() {
     let build = |config: TrainerConfig, environments: [Faulty; 2]| {
         let [environment, evaluation] = environments;
         let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
-        let run = |mut trainer: Trainer<Faulty>| trainer.run().map(|summary| summary.updates);
+        let run = |mut trainer: Trainer<Faulty>| trainer.run().map(|summary| summary.counts.updates);
         Trainer::new(config, agent, environment, evaluation).and_then(run)
     };
     let fits = || [Faulty::new(3, 2), Faulty::new(3, 2)];
@@ -386,7 +386,7 @@ fn trainers_refuse_answers_of_environments() {
             let steps = if evaluation { 20 } else { call.saturating_sub(1) };
             assert_eq!(trainer.replay().len(), steps, "call {call}");
             let summary = trainer.run().unwrap();
-            assert_eq!((summary.environment_steps, summary.updates), (40, 35));
+            assert_eq!((summary.counts.environment_steps, summary.counts.updates), (40, 35));
             assert_eq!((trainer.replay().len(), trainer.replay().mean_reward()), (40, Some(1.0)));
         }
     }
@@ -408,7 +408,7 @@ fn trainers_refuse_evaluations_without_episodes() {
     refused(trainer.evaluate(0), "Config", &["episodes is 0", "at least 1"]);
     // The first update is due after two steps: fewer than its sequences have.
     let summary = trainer.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.updates), (20, 19));
+    assert_eq!((summary.counts.environment_steps, summary.counts.updates), (20, 19));
     assert_eq!(trainer.evaluate(2).unwrap().mean_return, 10.0);
 }
 
@@ -567,7 +567,7 @@ fn observations_of_any_size_are_learnt_from() {
             let agent = agent(&preset, 3, 2, 1);
             let mut trainer = Trainer::new(config, agent, environment(), environment()).unwrap();
             let summary = trainer.run().unwrap();
-            assert_eq!((summary.environment_steps, trainer.replay().len()), (60, 60));
+            assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (60, 60));
             trainer.agent().mean_action(&[0.1, 0.2, 0.3]).unwrap();
         }
     }

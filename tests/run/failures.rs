@@ -127,10 +127,10 @@ fn failed_episodes_are_left_and_only_whole_steps_are_stored() {
             let mut trainer =
                 Trainer::new(config, quick_agent(), environment, evaluation).unwrap().observe(listen(&heard));
             let summary = trainer.run().unwrap();
-            assert_eq!((summary.environment_steps, trainer.replay().len()), (300, 300), "{failure:?}");
+            assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (300, 300), "{failure:?}");
             let events = heard.take().into_iter().filter(|(event, _)| *event == Event::EpisodeFailed);
-            assert_eq!(events.count() as u64, summary.failed_episodes);
-            assert!(summary.failed_episodes >= 10, "{failure:?}: {}", summary.failed_episodes);
+            assert_eq!(events.count() as u64, summary.counts.failed_episodes);
+            assert!(summary.counts.failed_episodes >= 10, "{failure:?}: {}", summary.counts.failed_episodes);
             // Every step held leads from one observation of an episode to the next of the same one.
             let held = everything(trainer.replay());
             let (from, to) = (numbers(&held.observations), numbers(&held.next_observations));
@@ -163,8 +163,8 @@ fn one_failure_too_many_in_a_row_ends_the_run_and_another_run_goes_on() {
             assert_eq!(trainer.replay().len(), 23);
             calls.set(40);
             let summary = trainer.run().unwrap();
-            assert_eq!((summary.environment_steps, trainer.replay().len()), (60, 60));
-            assert_eq!(summary.failed_episodes, 1 + u64::from(tolerated));
+            assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (60, 60));
+            assert_eq!(summary.counts.failed_episodes, 1 + u64::from(tolerated));
         }
     });
 }
@@ -186,7 +186,7 @@ fn evaluations_play_another_episode_for_one_that_failed() {
             // Episodes are whole: 20 rewards of 0 to 1 each.
             assert!(evaluation.min_return > 0.0 && evaluation.max_return <= 20.0, "{evaluation:?}");
             let summary = trainer.run().unwrap();
-            assert_eq!(summary.failed_episodes, 3, "{failure:?}");
+            assert_eq!(summary.counts.failed_episodes, 3, "{failure:?}");
             let failed = heard.take().into_iter().filter(|(event, _)| *event == Event::EpisodeFailed);
             assert_eq!(failed.count(), 3, "{failure:?}");
         }
@@ -281,7 +281,7 @@ fn failures_of_training_and_evaluation_are_counted_apart() {
     let training = Breaking::new(3, 20, |episode| episode < 3);
     let evaluation = Breaking::new(5, 20, |episode| episode < 3);
     let summary = Trainer::new(config, quick_agent(), training, evaluation).unwrap().run().unwrap();
-    assert_eq!((summary.environment_steps, summary.failed_episodes), (60, 6));
+    assert_eq!((summary.counts.environment_steps, summary.counts.failed_episodes), (60, 6));
 }
 
 /// A worker hands on whatever error its environment's author has.
@@ -469,11 +469,11 @@ fn trainers_pass_over_refused_updates_up_to_their_limit() {
         .collect();
     assert!(!refused.is_empty());
     assert!(refused.iter().all(|event| *event == Event::UpdateRefused { cause: "the critic's loss" }));
-    assert_eq!((summary.updates, summary.refused_updates), (270, refused.len() as u64));
+    assert_eq!((summary.counts.updates, summary.counts.refused_updates), (270, refused.len() as u64));
     assert!(parameters(tolerant.agent()).iter().all(|&bits| f32::from_bits(bits).is_finite()));
 
     let steady = trainer(TrainerConfig { updates_per_step: 1.0, ..short(300) }).run().unwrap();
-    assert_eq!((steady.updates, steady.refused_updates), (270, 0));
+    assert_eq!((steady.counts.updates, steady.counts.refused_updates), (270, 0));
 
     let (result, strict, _) = run(0);
     assert!(matches!(result, Err(Error::NonFinite { place: "the critic's loss", .. })), "{result:?}");
@@ -495,7 +495,9 @@ fn a_run_that_failed_makes_the_updates_due_before_another_step() {
     loop {
         let before = (trainer.agent().updates(), Recorder::steps(&log).len());
         match trainer.run() {
-            Ok(summary) => break assert_eq!((summary.environment_steps, summary.updates), (120, 90)),
+            Ok(summary) => {
+                break assert_eq!((summary.counts.environment_steps, summary.counts.updates), (120, 90));
+            }
             Err(error) => assert!(matches!(error, Error::NonFinite { .. }), "{error}"),
         }
         let after = (trainer.agent().updates(), Recorder::steps(&log).len());

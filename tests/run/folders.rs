@@ -68,7 +68,7 @@ fn hinder(
 ) -> impl FnMut(&Event, &Progress<'_>) -> ControlFlow<()> + 'static {
     let folder = folder.to_owned();
     move |event: &Event, progress: &Progress<'_>| {
-        match (event, progress.environment_steps) {
+        match (event, progress.counts.environment_steps) {
             (Event::Step, steps) if steps == from => put(&folder),
             (Event::Step, steps) if steps == to => take(&folder),
             _ => {}
@@ -90,7 +90,7 @@ fn checkpoints_that_cannot_be_written_are_passed_over_and_told_of() {
             .save_into(folder.path().join("checkpoints"))
             .observe(hinder(folder.path(), obstacle, [12, 35]))
             .observe(listen(&heard));
-        assert_eq!(run.run().unwrap().environment_steps, 60);
+        assert_eq!(run.run().unwrap().counts.environment_steps, 60);
         let saves = heard.take().into_iter().filter_map(|(event, counts)| match event {
             Event::Saved => Some((counts[0], None)),
             Event::SaveFailed { cause } => Some((counts[0], Some(cause))),
@@ -127,7 +127,7 @@ fn checkpoints_that_fail_too_often_end_the_run_but_not_the_training() {
         assert_eq!(run.replay().len() as u64, steps);
         obstacle.1(folder.path());
         assert_eq!(checkpoints(folder.path()), ["step-000000000010"]);
-        assert_eq!(run.run().unwrap().environment_steps, 60);
+        assert_eq!(run.run().unwrap().counts.environment_steps, 60);
         let saved: Vec<u64> =
             heard.take().iter().filter(|(event, _)| *event == Event::Saved).map(|heard| heard.1[0]).collect();
         let expected: Vec<u64> = [10].into_iter().chain((steps..=60).step_by(10)).collect();
@@ -145,7 +145,7 @@ fn a_run_that_cannot_be_saved_at_its_end_says_so() {
             assert!(matches!(run.run(), Err(Error::File { .. })));
         }
         obstacle.1(folder.path());
-        assert_eq!(run.run().unwrap().environment_steps, 55);
+        assert_eq!(run.run().unwrap().counts.environment_steps, 55);
         assert_eq!(checkpoints(folder.path()), ["step-000000000050", "step-000000000055"]);
     }
 }
@@ -169,7 +169,7 @@ fn a_folder_is_for_one_trainer_at_a_time() {
     first.save().unwrap();
     drop(first);
     assert_eq!(second.resume().unwrap().environment_steps, 25);
-    assert_eq!(second.run().unwrap().environment_steps, 40);
+    assert_eq!(second.run().unwrap().counts.environment_steps, 40);
     let second = second.save_into(folder.path().join("elsewhere"));
     assert_eq!(saving(folder.path(), 40, 0).resume().unwrap().environment_steps, 40);
     drop(second);
@@ -276,7 +276,14 @@ fn examples_remove_nothing_unasked() {
     folder::prepare(&out, false).unwrap();
     let mut run = saving(&out, 30, 0);
     run.run().unwrap();
-    let names = ["evaluations.csv", "metrics.csv", "learning_curve.svg", "policy.mpo", "policy.gif"];
+    let names = [
+        "evaluations.csv",
+        "metrics.csv",
+        "learning_curve.svg",
+        "policy.mpo",
+        "best_policy.mpo",
+        "policy.gif",
+    ];
     for written in names {
         fs::write(out.join(written), "written").unwrap();
     }

@@ -1,15 +1,21 @@
 //! What observers hear, and what they write, whatever fails.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use crate::common::tensors::numbers;
+use burn::tensor::Device;
 use crate::environments::{Hot, Log, Recorder};
+use crate::common::tensors::numbers;
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
-use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
-use mpo::{Error, Event, Metrics, Observer, Progress, Resumed, Trainer, TrainerConfig};
+use mpo::observers::{BestPolicy, EvaluationTable, JsonLines, LearningCurve, MetricsTable};
+use mpo::{
+    ActionBounds, Environment, Error, Event, Metrics, Observer, Policy, Progress, Resumed, Step, Trainer,
+    TrainerConfig,
+};
 
 /// Hears of everything, but fails the first times it is told of the event of some number.
 struct Failing {
@@ -86,15 +92,15 @@ fn a_failing_observer_loses_and_doubles_nothing() {
 /// A wish to stop outlives the failure of another observer.
 #[test]
 fn a_wish_to_stop_is_kept() {
-    let wish = |_: &Event, progress: &Progress<'_>| match progress.environment_steps {
+    let wish = |_: &Event, progress: &Progress<'_>| match progress.counts.environment_steps {
         7 => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     let failing = Failing { at: 6, times: 1, heard: Heard::default() };
     let mut trainer = trainer(short(40)).observe(wish).observe(failing);
     assert!(trainer.run().is_err());
-    assert_eq!(trainer.run().unwrap().environment_steps, 7);
-    assert_eq!(trainer.run().unwrap().environment_steps, 40);
+    assert_eq!(trainer.run().unwrap().counts.environment_steps, 7);
+    assert_eq!(trainer.run().unwrap().counts.environment_steps, 40);
 }
 
 /// The rows of both tables, without the seconds, of a run whose failing observer comes before, between or
@@ -173,11 +179,11 @@ fn the_rest_of_the_metrics_is_reported() {
         let config = TrainerConfig { updates_per_step: 1.0, metrics_period, ..short(70) };
         let stopped = Cell::new(false);
         let stopping = move |_: &Event, progress: &Progress<'_>| {
-            let stops = Some(progress.environment_steps) == stop && !stopped.replace(true);
+            let stops = Some(progress.counts.environment_steps) == stop && !stopped.replace(true);
             if stops { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let mut trainer = trainer(config).observe(listen(&heard)).observe(stopping);
-        while trainer.run().unwrap().environment_steps < 70 {}
+        while trainer.run().unwrap().counts.environment_steps < 70 {}
         metrics_of(&heard)
     };
     // One update a step, from step 31 on.
@@ -208,7 +214,8 @@ fn the_rest_of_the_metrics_is_reported() {
 #[test]
 fn no_observer_takes_the_place_of_a_file() {
     type Create = fn(&Path) -> mpo::Result<()>;
-    let observers: [(&str, Create); 4] = [
+    let observers: [(&str, Create); 5] = [
+        ("BestPolicy", |path| BestPolicy::save_to(path).map(|_| ())),
         ("EvaluationTable", |path| EvaluationTable::create(path).map(|_| ())),
         ("MetricsTable", |path| MetricsTable::create(path).map(|_| ())),
         ("JsonLines", |path| JsonLines::create(path).map(|_| ())),
@@ -260,4 +267,91 @@ fn a_table_without_room_has_whole_rows() {
     assert!(path.with_extension("passed").exists(), "the process has not come to its end");
     let table = fs::read_to_string(&path).unwrap();
     assert!(table.ends_with('\n') && table.lines().count() == 2, "{table}");
+}
+
+/// Episodes of one step, whose returns are given one by one, and from then on are 0.
+#[derive(Clone)]
+struct Scripted(VecDeque<f32>);
+
+impl Environment for Scripted {
+    type Error = std::convert::Infallible;
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_bounds(&self) -> ActionBounds {
+        ActionBounds::symmetric(2)
+    }
+
+    fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {
+        Ok(vec![0.5, -0.5])
+    }
+
+    fn step(&mut self, _: &[f32]) -> Result<Step, Self::Error> {
+        let reward = self.0.pop_front().unwrap_or(0.0);
+        Ok(Step { observation: vec![0.5, -0.5], reward, terminated: false, truncated: true })
+    }
+}
+
+/// Trains in `folder` with an evaluation every ten steps, whose mean returns these are. What the policy does
+/// at each, and which of them the file holds after each.
+fn best(folder: &Path, returns: &[f32], steps: u64) -> (Trainer<Scripted>, Arc<Mutex<Vec<[u32; 2]>>>) {
+    let config = TrainerConfig {
+        updates_per_step: 1.0,
+        warm_up_steps: 5,
+        evaluation_period: 10,
+        evaluation_episodes: 1,
+        ..short(steps)
+    };
+    let environments = [&[], returns].map(|returns| Scripted(returns.iter().copied().collect()));
+    let [training, evaluation] = environments;
+    let mut trainer = Trainer::new(config, quick_agent(), training, evaluation)
+        .unwrap()
+        .save_into(folder.join("checkpoints"));
+    trainer.resume().unwrap();
+    let (actions, file) = (Arc::new(Mutex::new(Vec::new())), folder.join("best/policy.mpo"));
+    let seen = actions.clone();
+    let compare = move |event: &Event, progress: &Progress<'_>| {
+        if let Event::Evaluation(_) = event {
+            let first = |action: mpo::Result<Vec<f32>>| action.unwrap()[0].to_bits();
+            let saved = Policy::load(&file, &Device::flex()).unwrap();
+            let observation = [0.3, 0.7];
+            let pair = [progress.policy.mean_action(&observation), saved.mean_action(&observation)];
+            seen.lock().unwrap().push(pair.map(first));
+        }
+        ControlFlow::Continue(())
+    };
+    (trainer.observe(BestPolicy::resume(folder.join("best/policy.mpo"))).observe(compare), actions)
+}
+
+/// The file holds the policy of the highest evaluation so far, also of those before a run was resumed, and
+/// one that could not be written is written by the next run.
+#[test]
+fn the_best_policy_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut trainer, actions) = best(folder.path(), &[2.0, 1.0, 3.0, 3.0, -1.0], 50);
+    // There is no folder for the file.
+    for _ in 0..2 {
+        assert!(matches!(trainer.run(), Err(Error::File { .. })));
+        assert_eq!(trainer.steps(), 10);
+    }
+    fs::create_dir(folder.path().join("best")).unwrap();
+    trainer.run().unwrap();
+    assert_eq!(trainer.agent().updates(), 45);
+    drop(trainer);
+    let [current, saved] = [0, 1].map(|of| actions.lock().unwrap().iter().map(|pair| pair[of]).collect());
+    let (current, saved): (Vec<u32>, Vec<u32>) = (current, saved);
+    let expected = [0, 0, 2, 2, 2].map(|best| current[best]);
+    assert_eq!(saved, expected, "of {current:?}");
+    assert!(current[0] != current[1] && current[1] != current[2] && current[2] != current[3]);
+
+    // The checkpoint is from before the evaluation at its step, which is made again.
+    let (mut trainer, actions) = best(folder.path(), &[-1.0, 2.5, 4.0, 3.5], 80);
+    trainer.run().unwrap();
+    let actions = actions.lock().unwrap();
+    assert_eq!(
+        actions.iter().map(|pair| pair[1]).collect::<Vec<_>>(),
+        [current[2], current[2], actions[2][0], actions[2][0]]
+    );
 }

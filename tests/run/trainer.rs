@@ -2,12 +2,15 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use crate::common::agents::agent;
+use crate::environments::{Call, Hot, Log, Recorder, STEPS};
 use crate::common::presets::small;
 use crate::common::tensors::numbers;
-use crate::environments::{Call, Hot, Log, Recorder, STEPS};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
+use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
     Environment, Error, Evaluation, Event, Exploration, Metrics, MpoConfig, Observer, Progress, StopReason,
@@ -23,7 +26,7 @@ fn updates_at_the_ratio_asked_for() {
         let config = TrainerConfig { updates_per_step: ratio, ..short(80) };
         let mut trainer = trainer(config).observe(listen(&heard));
         let summary = trainer.run().unwrap();
-        assert_eq!((summary.environment_steps, summary.updates), (80, total), "ratio {ratio}");
+        assert_eq!((summary.counts.environment_steps, summary.counts.updates), (80, total), "ratio {ratio}");
         assert_eq!((trainer.agent().updates(), trainer.replay().len()), (total, 80));
         assert_eq!(trainer.agent().iterations(), total / 7);
         for (step, (_, counts)) in (1..).zip(heard.borrow().iter().filter(|heard| heard.0 == Event::Step)) {
@@ -43,7 +46,7 @@ fn stopped(config: TrainerConfig, observer: impl Observer + 'static) -> (Summary
 fn stops_for_the_reason_it_gives() {
     let go_on = |_: &Event, _: &Progress<'_>| ControlFlow::Continue(());
     let break_at = |steps| {
-        move |_: &Event, progress: &Progress<'_>| match progress.environment_steps {
+        move |_: &Event, progress: &Progress<'_>| match progress.counts.environment_steps {
             now if now >= steps => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
@@ -65,7 +68,7 @@ fn stops_for_the_reason_it_gives() {
         ),
     ];
     for ((summary, heard), reason, steps, evaluations) in cases {
-        assert_eq!((summary.reason, summary.environment_steps), (reason, steps));
+        assert_eq!((summary.reason, summary.counts.environment_steps), (reason, steps));
         let evaluation = |(event, counts): &(Event, [u64; 3])| match event {
             Event::Evaluation(evaluation) => Some((counts[0], *evaluation)),
             _ => None,
@@ -188,7 +191,7 @@ fn observers_hear_of_everything_in_order() {
     let heard: Vec<_> = first.borrow().iter().map(|(event, counts)| (name(event), counts[0])).collect();
     assert_eq!(heard, expected);
     assert_eq!(*first.borrow(), *second.borrow());
-    assert_eq!(summary.updates, 30);
+    assert_eq!(summary.counts.updates, 30);
     // Both episodes were complete, and the replay knows their returns.
     let episode = |(event, _): &(Event, [u64; 3])| match event {
         Event::Episode { episode_return } => Some(*episode_return),
@@ -365,7 +368,10 @@ fn a_failing_environment_ends_the_run_but_not_the_training() {
     trainer.evaluate(1).unwrap();
     assert_eq!(trainer.agent().mean_action(&[1.0, 2.0]).unwrap(), before);
     let summary = trainer.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.updates, summary.reason), (80, 50, StopReason::Steps));
+    assert_eq!(
+        (summary.counts.environment_steps, summary.counts.updates, summary.reason),
+        (80, 50, StopReason::Steps)
+    );
     assert_eq!((trainer.replay().len(), trainer.agent().updates()), (80, 50));
     // Only whole steps of one episode each are in the replay, and all that the environment made.
     let sample = everything(trainer.replay());
@@ -388,7 +394,7 @@ fn a_failing_observer_ends_the_run_but_not_the_training() {
     struct Unplugged(u64);
     impl Observer for Unplugged {
         fn notify(&mut self, _: &Event, progress: &Progress<'_>) -> mpo::Result<ControlFlow<()>> {
-            if progress.environment_steps == self.0 {
+            if progress.counts.environment_steps == self.0 {
                 self.0 = 0;
                 return Err(Error::Observer { name: "Unplugged", source: Box::new(Hot) });
             }
@@ -402,7 +408,7 @@ fn a_failing_observer_ends_the_run_but_not_the_training() {
     let error = interrupted.run().unwrap_err();
     assert_eq!(error.to_string(), "the observer Unplugged failed: the motor is hot");
     assert_eq!(interrupted.replay().len(), 45);
-    assert_eq!(interrupted.run().unwrap().environment_steps, 60);
+    assert_eq!(interrupted.run().unwrap().counts.environment_steps, 60);
     let action = |trainer: &Trainer<Recorder>| trainer.agent().mean_action(&[1.0, 2.0]).unwrap();
     assert_eq!(action(&calm), action(&interrupted));
 }
@@ -419,7 +425,7 @@ fn a_failing_evaluation_loses_no_events() {
     trainer = trainer.observe(listen(&heard));
     let error = trainer.run().unwrap_err();
     assert!(matches!(error, Error::Environment { place: "reset", .. }), "{error}");
-    assert_eq!(trainer.run().unwrap().environment_steps, 60);
+    assert_eq!(trainer.run().unwrap().counts.environment_steps, 60);
     let count = |kind: fn(&Event) -> bool| heard.borrow().iter().filter(|(event, _)| kind(event)).count();
     assert_eq!(count(|event| *event == Event::Step), 60);
     assert_eq!(count(|event| matches!(event, Event::Episode { .. })), 3);
@@ -432,7 +438,10 @@ fn a_run_of_no_steps_evaluates() {
     let mut trainer = trainer(short(0)).observe(listen(&heard));
     let untrained = trainer.agent().mean_action(&[1.0, 2.0]).unwrap();
     let summary = trainer.run().unwrap();
-    assert_eq!((summary.reason, summary.environment_steps, summary.updates), (StopReason::Steps, 0, 0));
+    assert_eq!(
+        (summary.reason, summary.counts.environment_steps, summary.counts.updates),
+        (StopReason::Steps, 0, 0)
+    );
     assert_eq!(summary.evaluation.episodes, 2);
     assert!(trainer.replay().is_empty());
     let evaluated = Event::Evaluation(summary.evaluation);
@@ -449,7 +458,10 @@ fn a_finished_run_stays_finished() {
     let mut trainer = trainer(TrainerConfig { updates_per_step: 1.0, ..short(45) });
     trainer.run().unwrap();
     let summary = trainer.run().unwrap();
-    assert_eq!((summary.environment_steps, summary.updates, summary.reason), (45, 15, StopReason::Steps));
+    assert_eq!(
+        (summary.counts.environment_steps, summary.counts.updates, summary.reason),
+        (45, 15, StopReason::Steps)
+    );
     assert_eq!((trainer.replay().len(), trainer.agent().updates()), (45, 15));
 }
 
@@ -479,4 +491,126 @@ fn the_same_seed_trains_the_same() {
     };
     assert_eq!(train(1), train(1));
     assert_ne!(train(1).1, train(2).1);
+}
+
+/// Each asks for steps of its own, up to which observers are told that it goes, and ends with one evaluation
+/// and one end.
+#[test]
+fn runs_for_more_steps_as_often_as_asked() {
+    let heard = Heard::default();
+    let totals = Arc::new(Mutex::new(Vec::new()));
+    let noted = totals.clone();
+    let note = move |event: &Event, progress: &Progress<'_>| {
+        if let Event::Finished { .. } = event {
+            noted.lock().unwrap().push(progress.total_environment_steps);
+        }
+        ControlFlow::Continue(())
+    };
+    let config = TrainerConfig { updates_per_step: 1.0, evaluation_period: 40, ..short(45) };
+    let mut trainer = trainer(config).observe(listen(&heard)).observe(note);
+    for (steps, made) in [(10, 10), (30, 40), (0, 40), (25, 65)] {
+        let summary = trainer.run_for(steps).unwrap();
+        assert_eq!((summary.reason, summary.counts.environment_steps), (StopReason::Steps, made));
+        assert_eq!((trainer.steps(), trainer.updates()), (made, made.saturating_sub(30)));
+        assert_eq!(trainer.evaluations().last(), Some(&(made, summary.evaluation)));
+    }
+    // Beyond its steps in all, a run has nothing to do.
+    assert_eq!(trainer.run().unwrap().counts.environment_steps, 65);
+    let found = |kind: fn(&Event) -> bool| {
+        let heard = heard.borrow();
+        heard.iter().filter(|(event, _)| kind(event)).map(|(_, counts)| counts[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(found(|event| *event == Event::Step), (1..=65).collect::<Vec<_>>());
+    assert_eq!(found(|event| matches!(event, Event::Evaluation(_))), [10, 40, 65]);
+    assert_eq!(found(|event| matches!(event, Event::Finished { .. })), [10, 40, 40, 65, 65]);
+    assert_eq!(*totals.lock().unwrap(), [10, 40, 40, 65, 45]);
+    // More than can be counted is no end.
+    let stop = |_: &Event, progress: &Progress<'_>| match progress.counts.environment_steps {
+        70 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let summary = trainer.observe(stop).run_for(u64::MAX).unwrap();
+    assert_eq!((summary.reason, summary.counts.environment_steps), (StopReason::Observer, 70));
+}
+
+/// A return that was reached before is known to whoever asks for more steps.
+#[test]
+fn a_return_reached_does_not_keep_from_more_steps() {
+    let config = TrainerConfig { evaluation_period: 20, stop_at_return: Some(0.0), ..short(1000) };
+    let mut trainer = trainer(config);
+    for (steps, made, reason) in [
+        (50, 20, StopReason::Return),
+        (7, 27, StopReason::Steps),
+        (50, 40, StopReason::Return),
+        (20, 60, StopReason::Return),
+    ] {
+        let summary = trainer.run_for(steps).unwrap();
+        assert_eq!((summary.counts.environment_steps, summary.reason), (made, reason));
+    }
+    // Within its steps in all, a run's goal stays reached.
+    assert_eq!(trainer.run().unwrap().counts.environment_steps, 60);
+}
+
+/// An end that an observer has not heard of is told, and does not take the place of the steps asked for.
+#[test]
+fn an_end_not_heard_of_is_told_before_more_steps() {
+    struct Busy(Heard, bool);
+    impl Observer for Busy {
+        fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> mpo::Result<ControlFlow<()>> {
+            if matches!(event, Event::Finished { .. }) && !std::mem::replace(&mut self.1, true) {
+                return Err(Error::Observer { name: "Busy", source: Hot.into() });
+            }
+            listen(&self.0).notify(event, progress)
+        }
+    }
+    let heard = Heard::default();
+    let mut trainer = trainer(short(1000)).observe(Busy(heard.clone(), false));
+    assert!(matches!(trainer.run_for(10), Err(Error::Observer { .. })));
+    assert_eq!(trainer.run_for(5).unwrap().counts.environment_steps, 15);
+    let ends = heard.take().into_iter().filter(|(event, _)| matches!(event, Event::Finished { .. }));
+    assert_eq!(ends.map(|(_, counts)| counts[0]).collect::<Vec<_>>(), [10, 15]);
+}
+
+#[test]
+fn trainers_give_back_what_they_were_made_of() {
+    let (environment, evaluation) = (Recorder::default(), Recorder::default());
+    let logs = [environment.log.clone(), evaluation.log.clone()];
+    let mut trainer = Trainer::new(short(25), quick_agent(), environment, evaluation).unwrap();
+    assert_eq!(*trainer.config(), short(25));
+    trainer.run().unwrap();
+    assert_eq!((trainer.environment().episode, trainer.environment().step), (2, 5));
+    assert_eq!(trainer.evaluation_environment().episode, 2);
+    assert!(format!("{trainer:?}").contains("environment_steps: 25"), "{trainer:?}");
+    // Who changes the environment has a new episode in it, of which the steps before are no part.
+    trainer.environment_mut().episode = 10;
+    trainer.evaluation_environment_mut().reward = |_| 3.0;
+    assert_eq!(trainer.run_for(5).unwrap().evaluation.mean_return, 60.0);
+    let held = numbers(&everything(trainer.replay()).observations);
+    assert!(held.chunks(2).any(|at| at == [2.0, 4.0]) && held.chunks(2).any(|at| at == [11.0, 0.0]));
+    let (agent, [environment, evaluation], replay) = trainer.into_parts();
+    assert_eq!((agent.updates(), replay.len()), (0, 30));
+    assert!(Rc::ptr_eq(&environment.log, &logs[0]) && Rc::ptr_eq(&evaluation.log, &logs[1]));
+}
+
+#[test]
+fn trainers_go_to_other_threads() {
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    let agent = agent(&small(MpoConfig::default()), 5, 1, 1);
+    let trainer = Trainer::new(short(3), agent, Cartpole::balance(), Cartpole::balance()).unwrap();
+    let mut trainer = send(trainer.observe(listen(&Heard::default())));
+    let summary = std::thread::spawn(move || trainer.run().unwrap()).join().unwrap();
+    assert_eq!(summary.counts.environment_steps, 3);
+}
+
+/// Of settings in a file, a missing one is the default's, and a misspelt one is not passed over.
+#[test]
+fn settings_from_a_file_are_the_defaults_or_known() {
+    let read = serde_json::from_str::<TrainerConfig>;
+    assert_eq!(read("{}").unwrap(), TrainerConfig::default());
+    let config = read(r#"{"seed": 7, "updates_per_step": 0.25}"#).unwrap();
+    assert_eq!(config, TrainerConfig { seed: 7, updates_per_step: 0.25, ..TrainerConfig::default() });
+    let error = read(r#"{"seed": 7, "update_per_step": 0.25}"#).unwrap_err().to_string();
+    assert!(error.contains("unknown field `update_per_step`"), "{error}");
 }

@@ -1,8 +1,7 @@
 //! Trainers of small agents in short runs, and an observer that writes everything down.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::tensor::Device;
 use mpo::{
@@ -44,13 +43,25 @@ pub fn trainer(config: TrainerConfig) -> Trainer<Recorder> {
 }
 
 /// Every event with the steps, updates and iterations made by then.
-pub type Heard = Rc<RefCell<Vec<(Event, [u64; 3])>>>;
+#[derive(Clone, Default)]
+pub struct Heard(Arc<Mutex<Vec<(Event, [u64; 3])>>>);
+
+impl Heard {
+    pub fn borrow(&self) -> MutexGuard<'_, Vec<(Event, [u64; 3])>> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn take(&self) -> Vec<(Event, [u64; 3])> {
+        std::mem::take(&mut *self.borrow())
+    }
+}
 
 pub fn listen(heard: &Heard) -> impl Observer + 'static {
     let heard = heard.clone();
     move |event: &Event, progress: &Progress<'_>| {
-        let counts = [progress.environment_steps, progress.updates, progress.iterations];
-        heard.borrow_mut().push((event.clone(), counts));
+        let counts = progress.counts;
+        let counts = [counts.environment_steps, counts.updates, counts.iterations];
+        heard.borrow().push((event.clone(), counts));
         ControlFlow::Continue(())
     }
 }
