@@ -4,15 +4,15 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::dual::DualSolution;
-use crate::gaussian::Gaussian;
-use crate::mstep::MStepReport;
+use crate::distribution::Distribution;
+use crate::m_step::MStepReport;
 
 /// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1 is on
 /// the boundary. Where a constraint is one for each dimension, its measures are means over the dimensions.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Metrics {
     /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
-    /// [in the critic's units](crate::Critic::errors): those of different presets do not compare.
+    /// in the critic's units: those of different presets do not compare.
     pub critic_loss: f64,
     /// η, [in the critic's units](crate::Critic::in_units).
     pub temperature: f64,
@@ -69,21 +69,25 @@ impl Metrics {
     }
 
     /// What is measured on the device, `[1]` each, in the order in which [`Self::new`] takes it.
-    pub(crate) fn on_device(critic_loss: Tensor<1>, report: MStepReport, old: &Gaussian) -> [Tensor<1>; 6] {
+    pub(crate) fn to_be_read<D: Distribution>(
+        critic_loss: Tensor<1>,
+        report: MStepReport,
+        old: &D,
+    ) -> [Tensor<1>; 6] {
         [
             critic_loss,
             report.kl_mean.mean_dim(0),
             report.kl_covariance.mean_dim(0),
-            report.multiplier_mean.mean_dim(0),
-            report.multiplier_covariance.mean_dim(0),
-            old.scale.diagonal().flatten::<1>(0, 1).mean_dim(0),
+            report.multipliers.mean.mean_dim(0),
+            report.multipliers.covariance.mean_dim(0),
+            old.spread().flatten::<1>(0, 1).mean_dim(0),
         ]
     }
 
     /// From what was measured on the device and on the host. `epsilon` is the E-step's.
-    pub(crate) fn new(on_device: [f32; 6], dual: &DualSolution, epsilon: f64) -> Self {
+    pub(crate) fn new(measured: [f32; 6], dual: &DualSolution, epsilon: f64) -> Self {
         let [critic_loss, kl_mean, kl_covariance, multiplier_mean, multiplier_covariance, standard_deviation] =
-            on_device.map(f64::from);
+            measured.map(f64::from);
         Self {
             critic_loss,
             temperature: dual.temperature,

@@ -6,9 +6,9 @@ use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::Distribution;
 use crate::error::{Result, check_finite, check_size};
 use crate::file::{self, Kind};
-use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of, parameters, with_parameters};
 use crate::rng::{Rng, Stream};
@@ -45,6 +45,14 @@ impl<A: Actor> Policy<A> {
         Self { actor }
     }
 
+    pub fn with_bounds(self, _bounds: crate::environment::ActionBounds) -> Result<Self> {
+        Ok(self)
+    }
+
+    pub(crate) fn with_actor(&self, actor: A) -> Self {
+        Self { actor }
+    }
+
     /// Its network.
     pub fn actor(&self) -> &A {
         &self.actor
@@ -54,7 +62,7 @@ impl<A: Actor> Policy<A> {
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the network has no parameters.
-    pub fn at(&self, observation: &[f32]) -> Result<Gaussian> {
+    pub fn at(&self, observation: &[f32]) -> Result<A::Distribution> {
         check_size("observation", observation.len(), self.actor.observation_size())?;
         check_finite("observation", observation)?;
         let device = device_of(&self.actor)?;
@@ -67,7 +75,7 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(ACTION, self.at(observation)?.mean.inner())?;
+        let mean = to_host(ACTION, self.at(observation)?.mode().inner())?;
         check_finite(ACTION, &mean)?;
         Ok(mean)
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result, check_size};
 use crate::metrics::MeanMetrics;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::observers::{Evaluation, Event, Observer, StopReason};
-use crate::replay::{Experience, ReplayBuffer};
+use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 
 pub use config::TrainerConfig;
@@ -333,18 +333,11 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             }
         };
         let action = self.agent.act(&episode.observation)?;
-        let step = match self.environment.step(&action.action) {
+        let step = match self.environment.step(&action.values) {
             Ok(step) => step,
             Err(failure) => return Ok(Err(failure)),
         };
-        self.replay.push(Experience {
-            action: &action.action,
-            log_probability: action.log_probability,
-            reward: step.reward,
-            next_observation: &step.observation,
-            terminated: step.terminated,
-            truncated: step.truncated,
-        })?;
+        self.replay.push(&action, &step)?;
         self.steps += 1;
         self.reported = false;
         episode.steps += 1;

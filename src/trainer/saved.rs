@@ -270,7 +270,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         if !self.environment.repeatable() {
             return None;
         }
-        let mut played = self.replay.latest(steps)?;
+        let mut played = self.replay.latest(0, steps)?;
         let failed = |error: Error| tracing::warn!(%error, "not played again: a new episode begins");
         let mut observation = self.environment.reset(seed).map_err(failed).ok()?;
         loop {
