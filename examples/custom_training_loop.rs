@@ -1,95 +1,66 @@
-//! A training loop of one's own, from the parts: replay, the critic's targets, E-step and M-step.
+//! A training loop of one's own, from the parts: all that the agent and its trainer do, in the open.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
 use mpo::envs::Cartpole;
-use mpo::networks::{Optimizer, sampled_values};
-use mpo::targets::{CriticLoss, mean_value, td_targets};
-use mpo::{Action, Actor, Critic, Environment, GaussianActor, QNetwork};
-use mpo::{EStep, Gaussian, MStep, MpoConfig, ReplayBuffer, Rng, Stream};
+use mpo::networks::follow;
+use mpo::{Actor, Critic, Environment, GaussianActor, MpoConfig, Policy, QNetwork, ReplayBuffer, Rng, Stream};
+use mpo::{Behaviour, CriticStep, EStep, MStep, TargetNetworks};
 
-const SEED: u64 = 1;
-const STEPS: usize = 10_000;
-const WARM_UP: usize = 1_000;
-const TARGET_PERIOD: usize = 100;
-const BATCH: usize = 256;
-const SAMPLES: usize = 20;
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let device = mpo::device(mpo::devices::default_backend())?;
-    let config = MpoConfig::default();
+fn main() -> mpo::Result<()> {
+    let (device, config) = (mpo::device(mpo::devices::default_backend())?, MpoConfig::default());
     let mut environment = Cartpole::balance();
-    let (observation_size, n) = (environment.observation_size(), environment.action_bounds().size());
-
-    let mut rng = Rng::stream(SEED, Stream::Weights);
-    let mut actor = GaussianActor::new(&config.actor, observation_size, n, &device, &mut rng)?;
-    let mut critic = QNetwork::new(&config.critic, observation_size, n, &device, &mut rng)?;
-    let (mut target_actor, mut target_critic) = (actor.valid(), critic.valid());
-    let mut optimizer = Optimizer::new(config.critic_optimizer)?;
-    let mut e_step = EStep::new(config.e_step)?;
-    let mut m_step = MStep::new(config.m_step, n, &device)?;
-    let mut replay = ReplayBuffer::new(100_000, observation_size, n)?;
-
-    // Actions of a policy, [batch, samples, action].
-    let mut noise = Rng::stream(SEED, Stream::ActionSamples);
-    let mut sample = |policy: &Gaussian, samples: usize| {
-        let shape = [policy.states(), samples, policy.action_size()];
-        let normals = TensorData::new(noise.normals(shape.iter().product()), shape);
-        policy.sample(Tensor::from_data(normals, &device))
-    };
+    let (size, bounds) = (environment.observation_size(), environment.action_bounds());
+    let [mut rng, mut samples] = [Stream::Weights, Stream::ActionSamples].map(|use_| Rng::stream(1, use_));
+    let mut actor = GaussianActor::new(&config.actor, size, bounds.size(), &device, &mut rng)?;
+    let mut critic = QNetwork::new(&config.critic, size, bounds.size(), &device, &mut rng)?;
+    let (mut target, mut average) = (TargetNetworks::of(&actor, &critic), actor.valid());
+    let mut critic_step = CriticStep::new(config.evaluation, config.critic_optimizer)?;
+    let (mut e_step, penalty) = (EStep::new(config.e_step)?, config.action_penalty.unwrap());
+    let mut m_step = MStep::new(config.m_step, bounds.size(), &device)?;
+    let exploration = Rng::stream(1, Stream::Exploration);
+    let mut behaviour = Behaviour::new(Policy::new(actor.valid()), config.exploration, exploration)?;
+    let mut replay = ReplayBuffer::new(100_000, size, bounds.size())?;
 
     let mut observation = environment.reset(rng.next_seed())?;
     replay.begin_episode(&observation)?;
-    let mut episode_return = 0.0;
-    for step in 1..=STEPS {
-        // Collect one step with the behaviour policy.
-        let state = Tensor::from_data(TensorData::new(observation, [1, observation_size]), &device);
-        let policy = actor.valid().policy(state);
-        let sampled = sample(&policy, 1);
-        let log_probability: f32 = policy.log_probability(sampled.clone()).into_scalar();
-        let action = Action { values: sampled.into_data().iter().collect(), log_probability };
-        let outcome = environment.step(&environment.action_bounds().to_environment(&action.values)?)?;
+    for step in 1..=10_000 {
+        // Collect one step.
+        let action = behaviour.act(&observation)?;
+        let outcome = environment.step(&bounds.to_environment(&action.values)?)?;
         replay.push(&action, &outcome)?;
-        episode_return += outcome.reward;
-        let is_last = outcome.is_last();
-        observation = outcome.observation;
-        if is_last {
-            println!("step {step}: return {episode_return:.1}");
-            episode_return = 0.0;
+        if outcome.is_last() {
+            println!("step {step}: mean return {:.1}", replay.mean_return().unwrap_or_default());
             observation = environment.reset(rng.next_seed())?;
             replay.begin_episode(&observation)?;
+            behaviour.reset();
+        } else {
+            observation = outcome.observation;
         }
-        if step <= WARM_UP {
+        if step <= 1_000 {
             continue;
         }
 
-        // Policy evaluation: regress the critic on 5-step targets.
-        let batch = replay.sample_transitions(BATCH, 5, config.discount, &mut rng, &device)?;
-        (actor, critic) = (actor.observe(&batch.observations), critic.observe(&batch.observations));
-        if step == WARM_UP + 1 {
-            critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
-            target_critic = critic.valid();
-        }
-        let actions = sample(&target_actor.policy(batch.next_observations.clone()), SAMPLES);
-        let next_values = sampled_values(&target_critic, batch.next_observations, actions.clamp(-1.0, 1.0));
-        let next_values = next_values.mean_dim(1).squeeze_dim(1);
-        let targets = td_targets(batch.rewards, batch.discounts, next_values);
-        critic = critic.observe_targets(&targets);
-        let taken = batch.actions.clamp(-1.0, 1.0);
-        let [observations, taken] = [batch.observations.clone(), taken].map(Tensor::from_inner);
-        let errors = critic.errors(observations, taken, Tensor::from_inner(targets));
-        critic = optimizer.step(critic, CriticLoss::Squared.loss(errors));
+        // Policy evaluation, by actions of the target policy that the policy is improved by too.
+        let batch = replay.sample_transitions(config.batch_size, 5, config.discount, &mut rng, &device)?;
+        critic = critic_step.prepare(critic, &mut target, &batch);
+        let sampled = target.sample(batch.evaluated(), config.sampled_actions, &mut samples);
+        let values = target.values(&sampled);
+        (critic, _) = critic_step.improve(critic, &target, &batch, batch.next_values(values.clone()));
 
-        // Policy improvement: weigh actions at the batch's states, then fit the policy to them.
-        let policy = target_actor.policy(batch.observations.clone());
-        let actions = sample(&policy, SAMPLES);
-        let clipped = actions.clone().clamp(-1.0, 1.0);
-        let values = sampled_values(&target_critic, batch.observations.clone(), clipped);
-        let weights = e_step.solve(target_critic.in_units(values))?.weights;
-        (actor, _) = m_step.improve(actor, batch.observations, &policy, actions, weights)?;
-        if step % TARGET_PERIOD == 0 {
-            (target_actor, target_critic) = (actor.valid(), critic.valid());
+        // E-step and M-step: weigh the actions, then fit the policy to them.
+        let (improved, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
+        let cost = penalty.cost.of(improved.actions.clone()) * penalty.weight;
+        let weights = e_step.solve(target.critic.in_units(values) + cost)?.weights;
+        actor = actor.observe(&batch.observations);
+        (actor, _) =
+            m_step.improve(actor, improved.observations, &improved.policy, improved.actions, weights)?;
+
+        // What is deployed, what explores, what the next updates start from.
+        average = follow(average, &actor.valid(), config.average_rate.max(1.0 / (step - 1_000) as f64));
+        behaviour.update(Policy::new(actor.valid()), 1.0);
+        if step % config.target_period == 0 {
+            target = TargetNetworks::of(&actor, &critic);
         }
     }
-    Ok(())
+    Policy::new(average).with_bounds(bounds)?.save("custom_training_loop.policy.mpo")
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// What actions cost, taken from their values in the E-step: one dual and one ε hold for both. The critic
 /// knows nothing of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ActionPenalty {
     /// What is kept low.
     pub cost: ActionCost,
@@ -18,6 +19,7 @@ pub struct ActionPenalty {
 
 /// What an action costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ActionCost {
     /// How far it lies outside [-1, 1], where all actions do the same, as Acme has it (arXiv 2006.00979).
     BeyondBounds,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::config::PolicyEvaluation;
+use crate::critic_step::PolicyEvaluation;
 use crate::error::{Result, check, check_shape};
 use crate::host::indices;
 
@@ -48,31 +48,37 @@ pub struct Improved {
     pub apart: Vec<usize>,
 }
 
-impl Improved {
-    /// These states, then those of the `next` ones, `[rows, observation]`, that are apart.
-    pub(crate) fn with_those_apart(&self, next: Tensor<2>) -> Tensor<2> {
-        let improved = self.observations.clone();
-        if self.apart.is_empty() {
-            return improved;
-        }
-        let rows = indices(self.apart.iter().copied(), &next.device());
-        Tensor::cat(vec![improved, next.select(0, rows)], 0)
+impl Batch {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.observations.dims()[0]
     }
 
-    /// From a number of each of those states that of each next state, `[rows]`.
-    pub(crate) fn of_next(&self, values: Tensor<1>) -> Tensor<1> {
-        if self.apart.is_empty() {
+    /// The states at which sampled actions and their values serve for both halves of an update: those where the
+    /// policy is improved, then the next ones that are apart, `[rows and more, observation]`.
+    pub fn evaluated(&self) -> Tensor<2> {
+        let improved = self.improved.observations.clone();
+        if self.improved.apart.is_empty() {
+            return improved;
+        }
+        let apart = indices(self.improved.apart.iter().copied(), &improved.device());
+        Tensor::cat(vec![improved, self.next_observations.clone().select(0, apart)], 0)
+    }
+
+    /// V(s') of the next observations, `[rows]`: the means over the samples of the `values` at the
+    /// [evaluated](Self::evaluated) states, `[rows and more, samples]`.
+    pub fn next_values(&self, values: Tensor<2>) -> Tensor<1> {
+        let values = values.mean_dim(1).squeeze_dim(1);
+        if self.improved.apart.is_empty() {
             return values;
         }
-        let [count, _] = self.observations.dims();
-        let mut places: Vec<usize> = (0..count).collect();
-        self.apart.iter().zip(count..).for_each(|(&row, place)| places[row] = place);
+        let rows = self.rows();
+        let mut places: Vec<usize> = (0..rows).collect();
+        self.improved.apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
         let places = indices(places.into_iter(), &values.device());
         values.select(0, places)
     }
-}
 
-impl Batch {
     /// Checks that this policy evaluation learns from sequences of this length, and that all tensors fit
     /// networks of these sizes and are on this device.
     pub(crate) fn check(

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::action_cost::{ActionCost, ActionPenalty};
+use crate::critic_step::PolicyEvaluation;
+use crate::distribution::Constraint;
+use crate::e_step::EStepConfig;
 use crate::error::{Result, check, check_count};
-use crate::estep::EStepConfig;
 use crate::exploration::{Excursions, Exploration, NoiseColour};
-use crate::mstep::{Constraint, MStepConfig, MultiplierConfig};
+use crate::m_step::{MStepConfig, MultiplierConfig};
 use crate::networks::{
-    Activation, Covariance, GaussianActorConfig, NetworkConfig, OptimizerConfig, Precision, QNetworkConfig,
+    Activation, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig, OptimizerConfig, QNetworkConfig,
 };
-use crate::targets::CriticLoss;
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
@@ -18,14 +19,13 @@ use crate::targets::CriticLoss;
 /// exploration, and [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they
 /// are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MpoConfig {
     /// γ, how much a reward counts one step later. Accepted: 0 to 1. It looks about 1 / (1 - γ) steps ahead;
     /// raise it where rewards come late or a step is short.
     pub discount: f64,
     /// What the critic is regressed on.
     pub evaluation: PolicyEvaluation,
-    /// How the critic's errors are weighed.
-    pub critic_loss: CriticLoss,
     /// The critic.
     pub critic: QNetworkConfig,
     /// The critic's optimizer.
@@ -33,7 +33,6 @@ pub struct MpoConfig {
     /// The policy network.
     pub actor: GaussianActorConfig,
     /// How it explores.
-    #[serde(default)]
     pub exploration: Exploration,
     /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216.
     /// More make both less noisy; the time of an update grows with it.
@@ -41,12 +40,6 @@ pub struct MpoConfig {
     /// The number of states in a batch. Accepted: 1 to 16,777,216. With Retrace, sequences are drawn until
     /// they hold that many.
     pub batch_size: usize,
-    /// In which precision the target critic is evaluated at sampled actions, by far the largest part of an
-    /// update's arithmetic. Accepted: what the device computes in. 16 bits are for GPUs that are faster in
-    /// them, and for observations and values whose spread is not small beside their size: the target critic
-    /// normalises in them too.
-    #[serde(default)]
-    pub target_critic_precision: Precision,
     /// At which states of a batch the policy is improved.
     pub improve_at: ImproveAt,
     /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small
@@ -65,37 +58,9 @@ pub struct MpoConfig {
     pub m_step: MStepConfig,
 }
 
-/// How the targets of the critic are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum PolicyEvaluation {
-    /// The rewards of up to `steps` steps as they were seen, then the target critic. 1 is TD(0), the paper's.
-    /// More steps carry rewards back faster, but are biased towards the older policies that took them; 3 to 5
-    /// is usual.
-    NStep {
-        /// Accepted: at least 1.
-        steps: usize,
-    },
-    /// Retrace(λ): sequences corrected for the policy having changed.
-    Retrace {
-        /// The length of the sequences. Accepted: at least 1.
-        steps: usize,
-        /// λ. Accepted: 0 to 1; the paper's is 1.
-        lambda: f64,
-    },
-}
-
-impl PolicyEvaluation {
-    /// The steps, and λ, which is 1 for plain n-step returns.
-    pub(crate) fn steps_and_lambda(self) -> (usize, f64) {
-        match self {
-            Self::NStep { steps } => (steps, 1.0),
-            Self::Retrace { steps, lambda } => (steps, lambda),
-        }
-    }
-}
-
 /// At which states the E-step and the M-step work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum ImproveAt {
     /// The states s of the batch, as in the paper, with samples of their own.
     States,
@@ -119,47 +84,21 @@ impl Default for MpoConfig {
     /// No action is anything but the policy's, with its noise: see [`MpoConfig::simulation`] for what
     /// explores more boldly.
     fn default() -> Self {
-        let network = NetworkConfig {
-            hidden: vec![256, 256],
-            activation: Activation::Relu,
-            layer_norm: true,
-            normalise_observations: true,
-        };
         Self {
             discount: 0.995,
             evaluation: PolicyEvaluation::NStep { steps: 5 },
-            critic_loss: CriticLoss::Squared,
-            critic: QNetworkConfig { network: network.clone(), normalise_values: true },
+            critic: QNetworkConfig::default(),
             critic_optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None, epsilon: 1e-8 },
-            actor: GaussianActorConfig {
-                network,
-                covariance: Covariance::Diagonal,
-                initial_standard_deviation: 0.3,
-                minimum_standard_deviation: 1e-4,
-                bounded_mean: true,
-            },
-            exploration: Exploration { noise: NoiseColour::Pink, excursions: None },
+            actor: GaussianActorConfig::default(),
+            exploration: Exploration::default(),
             sampled_actions: 20,
             batch_size: 256,
-            target_critic_precision: Precision::Single,
             improve_at: ImproveAt::NextStates,
             target_period: 100,
             average_rate: 0.002,
-            e_step: EStepConfig { minimum_temperature: 0.005, ..EStepConfig::default() },
+            e_step: EStepConfig::default(),
             action_penalty: Some(ActionPenalty { cost: ActionCost::Effort, weight: 0.002 }),
-            m_step: MStepConfig {
-                epsilon_mean: 0.05,
-                epsilon_covariance: 1e-6,
-                constraint: Constraint::PerDimension,
-                iterations: 1,
-                multipliers: MultiplierConfig {
-                    initial_mean: 1.0,
-                    initial_covariance: 100.0,
-                    learning_rate_mean: 0.01,
-                    learning_rate_covariance: 0.1,
-                },
-                optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None, epsilon: 1e-8 },
-            },
+            m_step: MStepConfig::default(),
         }
     }
 }
@@ -190,8 +129,11 @@ impl MpoConfig {
         Self {
             discount: 0.99,
             evaluation: PolicyEvaluation::NStep { steps: 1 },
-            critic_loss: CriticLoss::Huber,
-            critic: QNetworkConfig { network: network.clone(), normalise_values: false },
+            critic: QNetworkConfig {
+                network: network.clone(),
+                normalise_values: false,
+                loss: CriticLoss::Huber,
+            },
             critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig {
                 network,
@@ -200,14 +142,13 @@ impl MpoConfig {
                 minimum_standard_deviation: 1e-4,
                 bounded_mean: false,
             },
-            exploration: Exploration::default(),
+            exploration: Exploration { noise: NoiseColour::White, excursions: None },
             sampled_actions: 64,
             batch_size: 256,
-            target_critic_precision: Precision::Single,
             improve_at: ImproveAt::States,
             target_period: 100,
             average_rate: 1.0,
-            e_step: EStepConfig::default(),
+            e_step: EStepConfig { minimum_temperature: 0.0, ..EStepConfig::default() },
             action_penalty: None,
             m_step: MStepConfig {
                 epsilon_mean: 0.1,
@@ -237,12 +178,8 @@ impl MpoConfig {
             |&rate| rate > 0.0 && rate <= 1.0,
             "above 0, to 1",
         )?;
-        let (steps, lambda) = self.evaluation.steps_and_lambda();
-        check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
-        if let Some(penalty) = self.action_penalty {
-            let accepted = |&weight: &f64| weight >= 0.0 && weight.is_finite();
-            check("ActionPenalty::weight", penalty.weight, accepted, "0 or more, finite")?;
-        }
-        check("Retrace::lambda", lambda, |lambda| (0.0..=1.0).contains(lambda), "0 to 1")
+        let Some(penalty) = self.action_penalty else { return Ok(()) };
+        let accepted = |&weight: &f64| weight >= 0.0 && weight.is_finite();
+        check("ActionPenalty::weight", penalty.weight, accepted, "0 or more, finite")
     }
 }

@@ -1,8 +1,9 @@
-//! Devices by the names of their backends.
+//! Devices by the names of their backends, and what the machine is asked for besides.
 
 use burn::tensor::Device;
 
 use crate::error::{Error, Result};
+pub use crate::memory::leave_allocator_alone;
 
 /// The backends that this build has, each by the name of the feature that brings it. An application may use
 /// any other backend of Burn's that it enables itself: everything here works on the [`Device`] it is given.

@@ -1,5 +1,4 @@
-//! The convex dual of the E-step, in plain `f64` arithmetic. (`dual/on_device.rs` has it in tensor
-//! operations.)
+//! The convex dual of the E-step, in plain `f64` arithmetic.
 //!
 //! Maximising E_s E_q\[Q\] subject to E_s KL(q ‖ π) ≤ ε has the solution q ∝ π exp(Q/η), where the
 //! temperature η minimises the dual (replication paper, eq. 8; arXiv 1806.06920, eq. 9), here in its stable
@@ -13,10 +12,7 @@
 //! derivatives are g' = ε - mean_s KL(w_s ‖ p_s) and g'' = mean_s Var_w(Q_s) / η³, so that a feasible η
 //! (KL ≤ ε) carries its own certificate: the duality gap is exactly η (ε - KL).
 
-mod on_device;
-
 use crate::error::{Error, Result, check, check_size};
-pub(crate) use on_device::{DeviceSolution, solve_on_device};
 
 /// How close to ε the KL divergence of the solution comes, relative to ε (from below, so that the solution is
 /// feasible). The relative duality gap is of the same size.

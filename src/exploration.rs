@@ -5,22 +5,30 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Result, check};
 use crate::rng::Rng;
 
-/// How an agent explores: by noise around the policy's mean, and by excursions away from it. For one
-/// environment at a time: both go on from each call of [`MpoAgent::act`](crate::MpoAgent::act) to the next.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// How a [`Behaviour`](crate::Behaviour) explores: by noise around the policy's mean, and by excursions away
+/// from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Exploration {
-    /// How the noise of one action hangs together with that of the next.
+    /// How the noise is correlated from one action to the next.
     pub noise: NoiseColour,
     /// None leaves them out.
     pub excursions: Option<Excursions>,
 }
 
-/// How the noise of one action hangs together with that of the next. Each action's by itself is standard
-/// normal; its density, from which Retrace has its ratios, is that given the noise of the actions before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+impl Default for Exploration {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self { noise: NoiseColour::Pink, excursions: None }
+    }
+}
+
+/// The temporal correlation of the noise. Each action's noise by itself is standard normal; the density from
+/// which Retrace has its ratios is that given the noise of the actions before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum NoiseColour {
-    /// Not at all. Over a few steps such noise averages out, and a body with inertia hardly moves.
-    #[default]
+    /// None. Over a few steps such noise averages out, and a body with inertia hardly moves.
     White,
     /// Its power falls as 1 / frequency: swings of every length up to hundreds of steps (Eberhard et al.,
     /// "Pink Noise Is All You Need", ICLR 2023).
@@ -32,12 +40,14 @@ pub enum NoiseColour {
 /// that lies on the ground is thrown about by them as it is not by noise around a mean, and comes upon
 /// rewards that are rare.
 ///
-/// Whether a phase is one is drawn at its start. The policy counts as informed while its E-steps mostly find
-/// a temperature above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while
-/// some action is worth more than another. With
+/// Whether a phase is one is drawn at its start, and at that of each episode. The policy counts as informed
+/// while its E-steps mostly find a temperature above
+/// [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
+/// more than another. With
 /// [`TemperatureSolver::GradientStep`](crate::TemperatureSolver::GradientStep), which knows no lowest
 /// temperature, it always does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Excursions {
     /// The probability of an excursion while the policy is not informed. Accepted: 0 to 1.
     pub uninformed: f64,
@@ -72,9 +82,6 @@ impl Excursions {
 /// noise between the periods of the first and the last.
 const TIME_CONSTANTS: [f32; 5] = [0.0, 4.0, 16.0, 64.0, 256.0];
 
-/// Over how many updates it is judged whether the policy is informed.
-const JUDGED: f64 = 500.0;
-
 /// What explores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Explorer {
@@ -83,7 +90,7 @@ pub(crate) struct Explorer {
     /// The state of each process for each component of the action, process after process; empty before the
     /// first action and for white noise.
     processes: Vec<f32>,
-    /// The share of the latest E-steps that were informed.
+    /// [`Learner::informed`](crate::Learner::informed).
     informed: f64,
     /// The actions of this phase that are left.
     left: u64,
@@ -114,9 +121,16 @@ impl Explorer {
             && (self.held.is_empty() || self.held.len() == n)
     }
 
-    /// After an update: whether its E-step told actions apart.
-    pub(crate) fn learn(&mut self, informed: bool) {
-        self.informed += (f64::from(u8::from(informed)) - self.informed) / JUDGED;
+    /// Begins anew, as an episode does.
+    pub(crate) fn reset(&mut self) {
+        self.processes.clear();
+        self.held.clear();
+        self.left = 0;
+    }
+
+    /// Takes note of how far the policy is [informed](crate::Learner::informed).
+    pub(crate) fn judge(&mut self, informed: f64) {
+        self.informed = informed;
     }
 
     /// The next action, of `n` components, where it is an excursion's.

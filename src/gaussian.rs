@@ -5,9 +5,14 @@
 //! determinant or an inverse of a covariance: log det Σ = 2 Σ_i log L_ii, and systems are solved by
 //! substitution.
 
+mod fit;
+
 use burn::tensor::{Int, Tensor};
 
+use crate::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
 use crate::error::{Error, Result};
+use fit::surrogate;
+pub use fit::{PolicyGradient, Scatter, Statistics, policy_gradient};
 
 const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
 
@@ -110,47 +115,7 @@ impl Scale {
     }
 }
 
-/// The two halves of KL(old ‖ new), each for itself under a trust region of its own (arXiv 1812.02256;
-/// replication paper, eq. 12, whose labels are swapped). Joint: `[batch, 1]`; per dimension: `[batch,
-/// action]`.
-#[derive(Debug, Clone)]
-pub struct DecoupledKl {
-    /// C_μ: the means differ, both under the old covariance.
-    pub mean: Tensor<2>,
-    /// C_Σ: the covariances differ, both around the old mean.
-    pub covariance: Tensor<2>,
-}
-
 impl Gaussian {
-    /// The number of states in the batch.
-    pub fn states(&self) -> usize {
-        self.mean.dims()[0]
-    }
-
-    /// The number of components of an action.
-    pub fn action_size(&self) -> usize {
-        self.mean.dims()[1]
-    }
-
-    /// Actions μ + L z from standard normal `noise` z, both `[batch, samples, action]`.
-    pub fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
-        let spread = match &self.scale {
-            Scale::Diagonal(deviation) => noise * deviation.clone().unsqueeze_dim(1),
-            Scale::Cholesky(factor) => noise.matmul(factor.clone().transpose()),
-        };
-        spread + self.mean.clone().unsqueeze_dim(1)
-    }
-
-    /// log π(a|s) of `actions` `[batch, samples, action]`, as `[batch, samples]`.
-    pub fn log_probability(&self, actions: Tensor<3>) -> Tensor<2> {
-        let [states, samples, n] = actions.dims();
-        let centred = actions - self.mean.clone().unsqueeze_dim(1);
-        let whitened = self.scale.whiten(centred.transpose());
-        let distance = whitened.square().sum_dim(1).reshape([states, samples]);
-        let normaliser = self.scale.half_log_det() + 0.5 * n as f64 * LOG_TWO_PI;
-        distance * -0.5 - normaliser.unsqueeze_dim(1)
-    }
-
     /// The differential entropy of each state's distribution, `[batch]`, in nats.
     pub fn entropy(&self) -> Tensor<1> {
         self.scale.half_log_det() + 0.5 * self.action_size() as f64 * (1.0 + LOG_TWO_PI)
@@ -199,9 +164,75 @@ impl Gaussian {
             covariance: ratio.clone().square() * 0.5 - ratio.log() - 0.5,
         })
     }
+}
 
-    /// The policies of `count` states from `start` on.
-    pub(crate) fn narrow(&self, start: usize, count: usize) -> Self {
+impl Distribution for Gaussian {
+    type Statistics = Statistics;
+
+    fn states(&self) -> usize {
+        self.mean.dims()[0]
+    }
+
+    fn action_size(&self) -> usize {
+        self.mean.dims()[1]
+    }
+
+    /// μ + L z.
+    fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
+        let spread = match &self.scale {
+            Scale::Diagonal(deviation) => noise * deviation.clone().unsqueeze_dim(1),
+            Scale::Cholesky(factor) => noise.matmul(factor.clone().transpose()),
+        };
+        spread + self.mean.clone().unsqueeze_dim(1)
+    }
+
+    fn log_probability(&self, actions: Tensor<3>) -> Tensor<2> {
+        let [states, samples, n] = actions.dims();
+        let centred = actions - self.mean.clone().unsqueeze_dim(1);
+        let whitened = self.scale.whiten(centred.transpose());
+        let distance = whitened.square().sum_dim(1).reshape([states, samples]);
+        let normaliser = self.scale.half_log_det() + 0.5 * n as f64 * LOG_TWO_PI;
+        distance * -0.5 - normaliser.unsqueeze_dim(1)
+    }
+
+    /// log b(μ + L z) = log density of z - log det L.
+    fn log_probability_given(&self, _action: Tensor<3>, noise_density: f64) -> Tensor<1> {
+        -self.scale.half_log_det() + noise_density
+    }
+
+    fn mode(&self) -> Tensor<2> {
+        self.mean.clone()
+    }
+
+    /// L_ii: for a diagonal covariance the standard deviations.
+    fn spread(&self) -> Tensor<2> {
+        self.scale.diagonal()
+    }
+
+    fn divergence(&self, old: &Self, constraint: Constraint) -> Result<DecoupledKl> {
+        match constraint {
+            Constraint::Joint => Ok(self.decoupled_kl(old)),
+            Constraint::PerDimension => self.decoupled_kl_per_dimension(old),
+        }
+    }
+
+    fn statistics(&self, actions: Tensor<3>, weights: Tensor<2>) -> Statistics {
+        Statistics::new(self, actions, weights)
+    }
+
+    fn lagrangian(
+        self,
+        old: &Self,
+        statistics: &Statistics,
+        multipliers: &Multipliers,
+        share: f64,
+    ) -> Tensor<1> {
+        let Multipliers { mean, covariance } = multipliers;
+        let gradient = policy_gradient(&self.clone().inner(), old, statistics, mean, covariance);
+        surrogate(self, gradient, share)
+    }
+
+    fn narrow(&self, start: usize, count: usize) -> Self {
         let scale = self.scale.clone();
         Self {
             mean: self.mean.clone().narrow(0, start, count),
@@ -210,8 +241,7 @@ impl Gaussian {
         }
     }
 
-    /// The same policy without its history of gradients, on the device beneath.
-    pub fn inner(self) -> Self {
+    fn inner(self) -> Self {
         Self { mean: self.mean.inner(), scale: self.scale.map(Tensor::inner, Tensor::inner) }
     }
 }

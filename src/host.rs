@@ -33,18 +33,16 @@ pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: T
 }
 
 /// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`,
-/// `[1]` each, then any `others`.
+/// `[1]` each.
 pub(crate) fn read<const M: usize>(
     guarded: impl IntoIterator<Item = (&'static str, Option<Tensor<1>>)>,
     measured: [Tensor<1>; M],
-    others: Vec<Tensor<1>>,
-) -> Result<([f32; M], Vec<f32>)> {
+) -> Result<[f32; M]> {
     let guarded = guarded.into_iter().filter_map(|(place, number)| Some((place, number?)));
     let (places, mut numbers): (Vec<_>, Vec<_>) = guarded.unzip();
-    numbers.extend(measured.into_iter().chain(others));
+    numbers.extend(measured);
     let numbers = to_host("an update", Tensor::cat(numbers, 0))?;
     let (guarded, measured) = numbers.split_at(places.len());
     places.into_iter().zip(guarded).try_for_each(|(place, &number)| check_finite(place, &[number]))?;
-    let (measured, others) = measured.split_at(M);
-    Ok((std::array::from_fn(|index| measured[index]), others.to_vec()))
+    Ok(std::array::from_fn(|index| measured[index]))
 }

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::Distribution;
 use crate::dual::DualSolution;
-use crate::gaussian::Gaussian;
-use crate::mstep::MStepReport;
+use crate::m_step::MStepReport;
 
 /// The struct of the measures, and their names and values as arrays, from one list of their names.
 macro_rules! measures {
@@ -40,7 +40,7 @@ measures! {
     #[non_exhaustive]
     pub struct Metrics {
         /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
-        /// [in the critic's units](crate::Critic::errors): those of different presets do not compare.
+        /// in the critic's units: those of different presets do not compare.
         critic_loss,
         /// η, [in the critic's units](crate::Critic::in_units).
         temperature,
@@ -69,19 +69,23 @@ measures! {
 
 impl Metrics {
     /// What is measured on the device, `[1]` each, in the order in which [`Self::new`] takes it.
-    pub(crate) fn on_device(critic_loss: Tensor<1>, report: MStepReport, old: &Gaussian) -> [Tensor<1>; 6] {
+    pub(crate) fn to_be_read<D: Distribution>(
+        critic_loss: Tensor<1>,
+        report: MStepReport,
+        old: &D,
+    ) -> [Tensor<1>; 6] {
         [
             critic_loss,
             report.kl_mean.mean_dim(0),
             report.kl_covariance.mean_dim(0),
-            report.multiplier_mean.mean_dim(0),
-            report.multiplier_covariance.mean_dim(0),
-            old.scale.diagonal().flatten::<1>(0, 1).mean_dim(0),
+            report.multipliers.mean.mean_dim(0),
+            report.multipliers.covariance.mean_dim(0),
+            old.spread().flatten::<1>(0, 1).mean_dim(0),
         ]
     }
 
     /// From what was measured on the device and on the host. `epsilon` is the E-step's.
-    pub(crate) fn new(on_device: [f32; 6], dual: &DualSolution, epsilon: f64) -> Self {
+    pub(crate) fn new(measured: [f32; 6], dual: &DualSolution, epsilon: f64) -> Self {
         let mut metrics = Self {
             temperature: dual.temperature,
             dual: dual.value,
@@ -97,7 +101,7 @@ impl Metrics {
             metrics.multiplier_mean,
             metrics.multiplier_covariance,
             metrics.standard_deviation,
-        ] = on_device.map(f64::from);
+        ] = measured.map(f64::from);
         metrics
     }
 }

@@ -7,10 +7,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::distribution::Distribution;
 use crate::environment::ActionBounds;
 use crate::error::{Result, check_finite, check_size};
 use crate::file::{Kind, Refusal, check_same};
-use crate::gaussian::Gaussian;
 use crate::host::{tensor, to_host};
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of};
 use crate::rng::{Rng, Stream};
@@ -61,6 +61,11 @@ impl<A: Actor> Policy<A> {
         Ok(Self { bounds, ..self })
     }
 
+    /// The policy of another network for the same actions.
+    pub(crate) fn with_actor(&self, actor: A) -> Self {
+        Self { actor, bounds: self.bounds.clone() }
+    }
+
     /// Its network.
     pub fn actor(&self) -> &A {
         &self.actor
@@ -84,7 +89,7 @@ impl<A: Actor> Policy<A> {
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the network has no parameters.
-    pub fn at(&self, observation: &[f32]) -> Result<Gaussian> {
+    pub fn at(&self, observation: &[f32]) -> Result<A::Distribution> {
         check_size("observation", observation.len(), self.actor.observation_size())?;
         check_finite("observation", observation)?;
         let device = device_of(&self.actor)?;
@@ -97,7 +102,7 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(ACTION, self.at(observation)?.mean.inner())?;
+        let mean = to_host(ACTION, self.at(observation)?.mode().inner())?;
         check_finite(ACTION, &mean)?;
         Ok(mean)
     }

@@ -76,27 +76,3 @@ pub fn retrace_targets(
 pub fn retrace_traces(target: Tensor<2>, behaviour: Tensor<2>, lambda: f64) -> Tensor<2> {
     (target - behaviour).clamp_max(0.0).exp() * lambda
 }
-
-/// How the critic's errors are weighed.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
-pub enum CriticLoss {
-    /// ½ (Q - y)².
-    #[default]
-    Squared,
-    /// ½ e² for |e| ≤ 1, |e| - ½ beyond: large errors pull no harder than small ones.
-    Huber,
-}
-
-impl CriticLoss {
-    /// The mean loss over the batch of the errors e = Q - y, `[batch]`, a tensor of one element.
-    pub fn loss(self, error: Tensor<1>) -> Tensor<1> {
-        match self {
-            Self::Squared => error.square().mean_dim(0) * 0.5,
-            Self::Huber => {
-                let near = error.clone().clamp(-1.0, 1.0);
-                // ½ near² + |near| (|e| - |near|) is both branches at once.
-                (near.clone().square() * 0.5 + near.clone() * (error - near)).mean_dim(0)
-            }
-        }
-    }
-}

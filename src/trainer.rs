@@ -68,7 +68,8 @@ struct Goal {
 }
 
 impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
-    /// A trainer of `agent` in `environment`, evaluating it in another one of the same kind.
+    /// A trainer of `agent` in `environment`, evaluating it in another one of the same kind. The agent's
+    /// policies get the environment's action bounds.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range, or the environments do not fit the agent.
@@ -95,6 +96,7 @@ impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
             environment.observation_size(),
             environment.bounds().size(),
         )?;
+        let agent = agent.with_bounds(environment.bounds().clone())?;
         let mut state = State::new(config.seed);
         state.counts.iterations = agent.iterations();
         Ok(Self {

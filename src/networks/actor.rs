@@ -8,19 +8,23 @@ use serde::{Deserialize, Serialize};
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
 use super::parameters::is_trainable;
+use crate::distribution::Distribution;
 use crate::error::{Result, check, check_count};
 use crate::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
 
-/// A policy that the M-step can train: any Burn module that gives a [`Gaussian`] over actions for each
-/// observation.
+/// A policy that the M-step can train: any Burn module that gives a [`Distribution`], such as a [`Gaussian`],
+/// over actions for each observation.
 ///
 /// Actions live in [-1, 1]; the distribution may reach beyond, and what reaches the environment is clipped.
 /// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be
 /// repeated.
 pub trait Actor: Module + Sync {
+    /// What it gives over actions for each observation.
+    type Distribution: Distribution;
+
     /// The policy at `observations`, `[batch, observation]`.
-    fn policy(&self, observations: Tensor<2>) -> Gaussian;
+    fn policy(&self, observations: Tensor<2>) -> Self::Distribution;
 
     /// How many numbers an observation has.
     fn observation_size(&self) -> usize;
@@ -45,6 +49,7 @@ pub trait Actor: Module + Sync {
 
 /// The covariance of a [`GaussianActor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Covariance {
     /// A standard deviation for each component.
     Diagonal,
@@ -54,6 +59,7 @@ pub enum Covariance {
 
 /// Settings of a [`GaussianActor`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct GaussianActorConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
@@ -66,8 +72,20 @@ pub struct GaussianActorConfig {
     pub minimum_standard_deviation: f64,
     /// Whether the mean is the tanh of the network's output, and so stays inside the action range. A mean far
     /// beyond it explores nothing: every sample around it is clipped to the same action.
-    #[serde(default)]
     pub bounded_mean: bool,
+}
+
+impl Default for GaussianActorConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self {
+            network: NetworkConfig::default(),
+            covariance: Covariance::Diagonal,
+            initial_standard_deviation: 0.3,
+            minimum_standard_deviation: 1e-4,
+            bounded_mean: true,
+        }
+    }
 }
 
 /// The default policy network: hidden layers, then μ and L.
@@ -166,6 +184,8 @@ impl GaussianActorConfig {
 const OUTPUT_GAIN: f64 = 0.01;
 
 impl Actor for GaussianActor {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let observations = normalised(self.moments.as_ref(), observations);
         let features = self.hidden.forward(self.first.forward(observations));

@@ -11,6 +11,7 @@ use crate::rng::Rng;
 
 /// The hidden layers of an actor or a critic.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct NetworkConfig {
     /// The sizes of the hidden layers. Accepted: at least one, of 1 to 65,536 units each. The paper's
     /// networks are 256-256 and an output layer; harder tasks take more.
@@ -22,15 +23,26 @@ pub struct NetworkConfig {
     pub layer_norm: bool,
     /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation
     /// over what has been learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of
-    /// 0.5 beside it, nor a range finder's 1e25 all else. Accepted: either; leave it off where all numbers
-    /// are of size 1, as they then are cut off at ±1,000. Loops of one's own call `observe` of actor and
-    /// critic with each batch.
-    #[serde(default)]
+    /// 0.5 beside it, nor a range finder's 1e25 all else. Leave it off where all numbers are of size 1, as they
+    /// then are cut off at ±1,000.
     pub normalise_observations: bool,
+}
+
+impl Default for NetworkConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self {
+            hidden: vec![256, 256],
+            activation: Activation::Relu,
+            layer_norm: true,
+            normalise_observations: true,
+        }
+    }
 }
 
 /// The function after a hidden layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum Activation {
     /// max(0, x), the paper's.
     Relu,

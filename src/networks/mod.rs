@@ -1,24 +1,34 @@
-//! Policies and critics: the traits [`Actor`] and [`Critic`], and the default networks.
+//! Policies and critics: the traits [`Actor`](crate::Actor) and [`Critic`](crate::Critic), the default
+//! networks, and what trains them.
 
-mod actor;
+pub(crate) mod actor;
 mod average;
 mod checks;
-mod critic;
+pub(crate) mod critic;
 mod layers;
 mod moments;
 mod names;
+mod normalised;
 mod optimizer;
 mod parameters;
-mod precision;
+pub(crate) mod q_network;
+mod sampled_values;
+mod value_units;
 
-pub use actor::{Actor, Covariance, GaussianActor, GaussianActorConfig};
+pub(crate) use actor::{Actor, GaussianActor};
+pub use actor::{Covariance, GaussianActorConfig};
 pub use average::follow;
 pub(crate) use checks::{device_of, parameter_sum, shared_device};
-pub use critic::{Critic, QNetwork, QNetworkConfig, sampled_values};
+pub(crate) use critic::Critic;
+pub use critic::CriticLoss;
 pub use layers::{Activation, NetworkConfig, linear};
 pub(crate) use names::names;
+pub use normalised::{Normalised, PopArt, Rescale};
 pub(crate) use optimizer::flat_gradient;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use parameters::with_own_gradients;
 pub(crate) use parameters::{parameters, with_parameters};
-pub use precision::{Precision, in_precision};
+pub(crate) use q_network::QNetwork;
+pub use q_network::QNetworkConfig;
+pub use sampled_values::sampled_values;
+pub use value_units::rescaled;

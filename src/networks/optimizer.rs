@@ -10,11 +10,13 @@ use crate::host::{tensor, to_host};
 
 /// Settings of an [`Optimizer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
     /// Adam's learning rate. Accepted: above 0. 3e-4 is the paper's; 1e-4 is steadier on hard tasks.
     pub learning_rate: f64,
     /// The largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down to
     /// it. Accepted: above 0, or none. The paper clips the actor's to 0.1.
+    #[serde(default)]
     pub gradient_norm: Option<f64>,
     /// Adam's ε, beside the root of the average squared gradient. Accepted: above 0. 1e-8 is Adam's own.
     /// While rewards are nearly always 0 the critic's gradients vanish, and Adam takes full steps along what
@@ -106,12 +108,16 @@ impl Optimizer {
         first * (second_share / first_share) / (second.sqrt() + epsilon * second_share)
     }
 
-    /// What it has learnt of the gradients, to be saved: the steps made and both averages, one after the
-    /// other.
-    pub(crate) fn history(&self) -> Result<(u64, Vec<f32>)> {
+    /// How many steps were made.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What it has learnt of the gradients, to be saved: both averages, one after the other.
+    pub(crate) fn averages(&self) -> Result<Vec<f32>> {
         let averages = self.averages.iter().flatten();
         let averages = averages.map(|average| to_host("the optimizer's averages", average.clone()));
-        Ok((self.steps, averages.collect::<Result<Vec<_>>>()?.concat()))
+        Ok(averages.collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// This optimizer with such a history, of a module with half as many parameters as there are `averages`.

@@ -3,23 +3,18 @@
 //! Shapes: B states in the batch, M sampled actions, n components of an action; k multipliers a constraint:
 //! 1, or n with one constraint for each dimension.
 
-mod gradient;
-
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::is_cpu;
-use crate::error::{Error, Result, check, check_count, check_shape, check_size};
-use crate::gaussian::{DecoupledKl, Gaussian, Scale};
-use crate::host::{tensor, to_host};
+use crate::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
+use crate::error::{Result, check, check_count, check_shape, check_size};
 use crate::networks::{Actor, Optimizer, OptimizerConfig, flat_gradient, with_own_gradients};
-
-use gradient::surrogate;
-pub use gradient::{PolicyGradient, Scatter, Statistics, policy_gradient};
 
 /// Settings of the [`MStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MStepConfig {
     /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one
     /// constraint a dimension it holds for each dimension.
@@ -36,18 +31,10 @@ pub struct MStepConfig {
     pub optimizer: OptimizerConfig,
 }
 
-/// What each trust region holds for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Constraint {
-    /// One KL divergence over all dimensions of the action, as in the paper.
-    Joint,
-    /// One for each dimension, each with a multiplier of its own (Acme). Needs a diagonal covariance.
-    PerDimension,
-}
-
 /// The Lagrange multipliers: α ← max(0, α + learning rate · (C / ε - 1)), projected gradient steps in which
 /// the violation is measured in units of ε.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct MultiplierConfig {
     /// The multipliers of the mean's constraint at the start. Accepted: 0 or more.
     pub initial_mean: f64,
@@ -59,12 +46,37 @@ pub struct MultiplierConfig {
     pub learning_rate_covariance: f64,
 }
 
+impl Default for MStepConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self {
+            epsilon_mean: 0.05,
+            epsilon_covariance: 1e-6,
+            constraint: Constraint::PerDimension,
+            iterations: 1,
+            multipliers: MultiplierConfig::default(),
+            optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None, epsilon: 1e-8 },
+        }
+    }
+}
+
+impl Default for MultiplierConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self {
+            initial_mean: 1.0,
+            initial_covariance: 100.0,
+            learning_rate_mean: 0.01,
+            learning_rate_covariance: 0.1,
+        }
+    }
+}
+
 /// The M-step (replication paper, 2.3 and 3.2.4): multipliers and policy in turns.
 #[derive(Debug, Clone)]
 pub struct MStep {
     config: MStepConfig,
-    multiplier_mean: Tensor<1>,
-    multiplier_covariance: Tensor<1>,
+    multipliers: Multipliers,
     optimizer: Optimizer,
 }
 
@@ -75,10 +87,8 @@ pub struct MStepReport {
     pub kl_mean: Tensor<1>,
     /// C_Σ / ε_Σ before the last step on the policy.
     pub kl_covariance: Tensor<1>,
-    /// The multipliers of the mean's constraint.
-    pub multiplier_mean: Tensor<1>,
-    /// The multipliers of the covariance's constraint.
-    pub multiplier_covariance: Tensor<1>,
+    /// The multipliers of that step.
+    pub multipliers: Multipliers,
 }
 
 impl MStep {
@@ -112,8 +122,10 @@ impl MStep {
         };
         let device = device.clone().inner();
         Ok(Self {
-            multiplier_mean: Tensor::full([constraints], multipliers.initial_mean, &device),
-            multiplier_covariance: Tensor::full([constraints], multipliers.initial_covariance, &device),
+            multipliers: Multipliers {
+                mean: Tensor::full([constraints], multipliers.initial_mean, &device),
+                covariance: Tensor::full([constraints], multipliers.initial_covariance, &device),
+            },
             optimizer: Optimizer::new(config.optimizer.clone())?,
             config,
         })
@@ -131,12 +143,13 @@ impl MStep {
     /// `[batch, samples]`, all on the inner device.
     ///
     /// # Errors
-    /// If the shapes do not fit each other, or constraints for each dimension meet a full covariance.
+    /// If the shapes do not fit each other, or the distribution has no divergence for each dimension, as a
+    /// Gaussian with a full covariance, and the constraints are for each dimension.
     pub fn improve<A: Actor>(
         &mut self,
         mut actor: A,
         observations: Tensor<2>,
-        old: &Gaussian,
+        old: &A::Distribution,
         actions: Tensor<3>,
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
@@ -144,29 +157,21 @@ impl MStep {
         let pieces = self.pieces(&observations, old, &actions, &weights);
         let mut turn = 0;
         loop {
-            let policies = on_each(pieces.iter().collect(), |piece: &Piece| {
+            let policies = on_each(pieces.iter().collect(), |piece: &Piece<_>| {
                 let actor = with_own_gradients(&actor);
                 let policy = actor.policy(piece.observations.clone());
-                let inner = policy.clone().inner();
-                let kl = self.relative_kl(&inner, &piece.old)?.map(|kl| kl * piece.share);
-                Ok((actor, policy, inner, kl))
+                let kl = self.relative_kl(&policy.clone().inner(), &piece.old)?.map(|kl| kl * piece.share);
+                Ok((actor, policy, kl))
             });
             let policies = policies.into_iter().collect::<Result<Vec<_>>>()?;
-            let zero = self.multiplier_mean.zeros_like();
+            let zero = self.multipliers.mean.zeros_like();
             let [kl_mean, kl_covariance] = [0, 1]
                 .map(|which| policies.iter().fold(zero.clone(), |sum, (.., kl)| sum + kl[which].clone()));
             let report = self.update_multipliers(kl_mean, kl_covariance);
             let turns = pieces.iter().zip(policies).collect();
-            let gradients = on_each(turns, |(piece, (actor, policy, inner, _))| {
+            let gradients = on_each(turns, |(piece, (actor, policy, _))| {
                 let Piece { old, statistics, share, .. } = piece;
-                let of_outputs = policy_gradient(
-                    &inner,
-                    old,
-                    statistics,
-                    &report.multiplier_mean,
-                    &report.multiplier_covariance,
-                );
-                flat_gradient(&actor, surrogate(policy, of_outputs, *share))
+                flat_gradient(&actor, policy.lagrangian(old, statistics, &report.multipliers, *share))
             });
             // None where the actor has nothing to train.
             if let Some(gradient) = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient) {
@@ -179,17 +184,15 @@ impl MStep {
         }
     }
 
-    /// The batch in pieces, whose policies and gradients are computed side by side.
-    ///
-    /// Where there is one turn only, it is as short as the critic's step beside it: more turns are worth it,
-    /// on a CPU.
-    fn pieces(
+    /// The batch in pieces, whose policies and gradients are computed side by side. Where there is one turn
+    /// only they take no longer than the critic's step beside it, and are not worth it.
+    fn pieces<D: Distribution>(
         &self,
         observations: &Tensor<2>,
-        old: &Gaussian,
+        old: &D,
         actions: &Tensor<3>,
         weights: &Tensor<2>,
-    ) -> Vec<Piece> {
+    ) -> Vec<Piece<D>> {
         let states = old.states();
         let rows =
             if self.config.iterations > 1 && is_cpu(&weights.device()) { ROWS_A_PIECE } else { states };
@@ -201,22 +204,16 @@ impl MStep {
                 (actions.clone().narrow(0, start, count), weights.clone().narrow(0, start, count));
             Piece {
                 observations: Tensor::from_inner(observations.clone().narrow(0, start, count)),
-                statistics: Statistics::new(&old, actions, weights),
+                statistics: old.statistics(actions, weights),
                 old,
                 share: count as f64 / states as f64,
             }
         })
     }
 
-    /// How many constraints, and multipliers, there are of the mean, and as many of the covariance.
-    pub(crate) fn constraints(&self) -> usize {
-        self.multiplier_mean.dims()[0]
-    }
-
-    /// The multipliers of mean and covariance, one constraint after the other.
-    pub(crate) fn multipliers(&self) -> Result<[Vec<f32>; 2]> {
-        let read = |multiplier: &Tensor<1>| to_host("the multipliers", multiplier.clone());
-        Ok([read(&self.multiplier_mean)?, read(&self.multiplier_covariance)?])
+    /// The multipliers of mean and covariance.
+    pub fn multipliers(&self) -> &Multipliers {
+        &self.multipliers
     }
 
     pub(crate) fn optimizer(&self) -> &Optimizer {
@@ -224,13 +221,8 @@ impl MStep {
     }
 
     /// This M-step with such multipliers and an optimizer with such a history.
-    pub(crate) fn with_state(mut self, multipliers: [Vec<f32>; 2], optimizer: Optimizer) -> Self {
-        let device = self.multiplier_mean.device();
-        let [mean, covariance] = multipliers.map(|numbers| {
-            let count = numbers.len();
-            tensor(numbers, [count], &device)
-        });
-        (self.multiplier_mean, self.multiplier_covariance, self.optimizer) = (mean, covariance, optimizer);
+    pub(crate) fn with_state(mut self, multipliers: Multipliers, optimizer: Optimizer) -> Self {
+        (self.multipliers, self.optimizer) = (multipliers, optimizer);
         self
     }
 
@@ -240,11 +232,8 @@ impl MStep {
     }
 
     /// C_μ / ε_μ and C_Σ / ε_Σ, means over the states, `[k]`.
-    fn relative_kl(&self, policy: &Gaussian, old: &Gaussian) -> Result<[Tensor<1>; 2]> {
-        let DecoupledKl { mean, covariance } = match self.config.constraint {
-            Constraint::Joint => policy.decoupled_kl(old),
-            Constraint::PerDimension => policy.decoupled_kl_per_dimension(old)?,
-        };
+    fn relative_kl<D: Distribution>(&self, policy: &D, old: &D) -> Result<[Tensor<1>; 2]> {
+        let DecoupledKl { mean, covariance } = policy.divergence(old, self.config.constraint)?;
         let relative = |kl: Tensor<2>, epsilon: f64| kl.mean_dim(0).squeeze_dim::<1>(0) / epsilon;
         Ok([relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)])
     }
@@ -255,48 +244,39 @@ impl MStep {
             (multiplier.clone() + (kl.clone() - 1.0) * rate).clamp_min(0.0)
         };
         let rates = &self.config.multipliers;
-        self.multiplier_mean = ascend(&self.multiplier_mean, &kl_mean, rates.learning_rate_mean);
-        self.multiplier_covariance =
-            ascend(&self.multiplier_covariance, &kl_covariance, rates.learning_rate_covariance);
-        MStepReport {
-            kl_mean,
-            kl_covariance,
-            multiplier_mean: self.multiplier_mean.clone(),
-            multiplier_covariance: self.multiplier_covariance.clone(),
-        }
+        self.multipliers = Multipliers {
+            mean: ascend(&self.multipliers.mean, &kl_mean, rates.learning_rate_mean),
+            covariance: ascend(&self.multipliers.covariance, &kl_covariance, rates.learning_rate_covariance),
+        };
+        MStepReport { kl_mean, kl_covariance, multipliers: self.multipliers.clone() }
     }
 
     fn check_shapes<A: Actor>(
         &self,
         actor: &A,
         observations: &Tensor<2>,
-        old: &Gaussian,
+        old: &A::Distribution,
         actions: &Tensor<3>,
         weights: &Tensor<2>,
     ) -> Result<()> {
-        let ([states, _], n) = (old.mean.dims(), actor.action_size());
+        let (states, n) = (old.states(), actor.action_size());
         let [_, samples, _] = actions.dims();
-        check_shape("the old policy's mean", &old.mean.dims(), &[states, n])?;
+        check_size("the old policy's action", old.action_size(), n)?;
         check_shape("observations", &observations.dims(), &[states, actor.observation_size()])?;
         check_shape("actions", &actions.dims(), &[states, samples, n])?;
         check_shape("weights", &weights.dims(), &[states, samples])?;
-        match (self.config.constraint, &old.scale) {
-            (Constraint::Joint, _) => Ok(()),
-            (Constraint::PerDimension, Scale::Diagonal(_)) => check_size("an action", n, self.constraints()),
-            (Constraint::PerDimension, Scale::Cholesky(_)) => Err(Error::Config {
-                field: "MStepConfig::constraint",
-                value: "PerDimension with a full covariance".into(),
-                accepted: "Joint, or a diagonal covariance",
-            }),
+        match self.config.constraint {
+            Constraint::Joint => Ok(()),
+            Constraint::PerDimension => check_size("an action", n, self.multipliers.mean.dims()[0]),
         }
     }
 }
 
 /// States of a batch, and what the turns of the M-step need of them.
-struct Piece {
+struct Piece<D: Distribution> {
     observations: Tensor<2>,
-    old: Gaussian,
-    statistics: Statistics,
+    old: D,
+    statistics: D::Statistics,
     /// Its part of the batch's states.
     share: f64,
 }

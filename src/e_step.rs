@@ -3,12 +3,13 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::dual::{DeviceSolution, Dual, DualForm, DualSolution, solve_on_device};
-use crate::error::{Result, check, check_finite, check_shape};
+use crate::dual::{Dual, DualForm, DualSolution};
+use crate::error::{Result, check, check_shape};
 use crate::host::{tensor, to_host};
 
 /// Settings of the [`EStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct EStepConfig {
     /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the
     /// actions. Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual
@@ -18,37 +19,33 @@ pub struct EStepConfig {
     pub solver: TemperatureSolver,
     /// How the dual is computed; anything but the stable form is for comparison only.
     pub form: DualForm,
-    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) and
-    /// [`OnDevice`](TemperatureSolver::OnDevice) may choose, in the unit of the values that it is given; an
-    /// agent gives it those of its critic, in units of their spread where that [normalises
-    /// values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
+    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) may choose, in the unit of the values
+    /// that it is given; an agent gives it those of its critic, in units of their spread where that
+    /// [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
     /// temperature free; else differences far below it count as none: they are the critic's noise.
     pub minimum_temperature: f64,
 }
 
 impl Default for EStepConfig {
+    /// As in the default preset.
     fn default() -> Self {
         Self {
             epsilon: 0.1,
             solver: TemperatureSolver::Exact,
             form: DualForm::Stable,
-            minimum_temperature: 0.0,
+            minimum_temperature: 0.005,
         }
     }
 }
 
 /// How the [`EStep`] finds the temperature of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub enum TemperatureSolver {
     /// Minimises the batch's dual to a relative gap of 1e-6 or better.
     #[default]
     Exact,
-    /// The same in a fixed number of steps in single precision where the values are, for a GPU: the update
-    /// then waits for the host once less. The weights keep to ε however few the steps.
-    OnDevice {
-        /// Newton steps. Accepted: at least 1. From the last batch's temperature 8 are plenty.
-        steps: usize,
-    },
     /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv
     /// 2006.00979), for comparison. It knows no lowest temperature, and so no optimum at one:
     /// [`DualSolution::interior`] always holds.
@@ -122,15 +119,6 @@ impl EStep {
             )?;
             descent = Descent::from_temperature(initial_temperature);
         }
-        if let TemperatureSolver::OnDevice { steps } = config.solver {
-            check("OnDevice::steps", steps, |&steps| steps > 0, "at least 1")?;
-            check(
-                "EStepConfig::form",
-                config.form,
-                |&form| form == DualForm::Stable,
-                "Stable, with OnDevice",
-            )?;
-        }
         Ok(Self { config, last: None, descent })
     }
 
@@ -144,67 +132,39 @@ impl EStep {
     /// # Errors
     /// If there is no state or action, or a value is not finite; the E-step then stays as it was.
     pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
-        let [states, samples] = values.dims();
-        check_shape("action values", &[states, samples], &[states, samples])?;
-        let (weights, found) = self.begin(values)?;
-        let numbers = match &found {
-            Found::OnHost(_) => vec![],
-            Found::OnDevice(numbers) => to_host("the dual", Tensor::clone(numbers))?,
-        };
-        Ok(EStepSolution { weights, dual: self.finish(found, &numbers)? })
+        self.solve_from(values, None)
     }
 
-    /// The weights of `values`, and the solution as far as it is known by then.
-    pub(crate) fn begin(&mut self, values: Tensor<2>) -> Result<(Tensor<2>, Found)> {
+    /// The same where the actions are all that there are, rather than samples: `prior` holds the policy's
+    /// probability of each, `[batch, actions]`, in place of 1/M.
+    ///
+    /// # Errors
+    /// If there is no state or action, a value is not finite, or the probabilities of a state are negative or
+    /// do not sum to 1; the E-step then stays as it was.
+    pub fn solve_with_prior(&mut self, values: Tensor<2>, prior: Tensor<2>) -> Result<EStepSolution> {
+        self.solve_from(values, Some(prior))
+    }
+
+    fn solve_from(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
         let (shape, device) = (values.dims(), values.device());
+        check_shape("action values", &shape, &shape)?;
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
-        if let TemperatureSolver::OnDevice { steps } = self.config.solver {
-            let solution = solve_on_device(values, epsilon, minimum_temperature, self.last, steps);
-            return Ok((solution.weights, Found::OnDevice(Box::new(solution.numbers))));
+        let mut dual = Dual::new(to_host("action values", values)?, shape[1], epsilon)?.with_form(form);
+        if let Some(prior) = prior {
+            check_shape("the prior", &prior.dims(), &shape)?;
+            dual = dual.with_prior(to_host("the prior", prior)?)?;
         }
-        let dual = Dual::new(to_host("action values", values)?, shape[1], epsilon)?.with_form(form);
         let solution = match self.config.solver {
             TemperatureSolver::GradientStep { learning_rate, .. } => {
                 self.descent.step(&dual, learning_rate, epsilon)
             }
-            _ => dual.solve(minimum_temperature, self.last)?,
+            TemperatureSolver::Exact => dual.solve(minimum_temperature, self.last)?,
         };
         if solution.interior {
             self.last = Some(solution.temperature);
         }
         let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
-        Ok((tensor(weights, shape, &device), Found::OnHost(solution)))
-    }
-
-    /// The solution that was found, of which these `numbers` were [`Found::OnDevice`].
-    pub(crate) fn finish(&mut self, found: Found, numbers: &[f32]) -> Result<DualSolution> {
-        if let Found::OnHost(solution) = found {
-            return Ok(solution);
-        }
-        check_finite("values", numbers)?;
-        let solution = DeviceSolution::on_host(numbers, self.config.epsilon);
-        if solution.interior {
-            self.last = Some(solution.temperature);
-        }
-        Ok(solution)
-    }
-}
-
-/// The solution of a dual, or where its numbers are.
-#[derive(Debug, Clone)]
-pub(crate) enum Found {
-    OnHost(DualSolution),
-    /// `[4]`, see [`DeviceSolution`].
-    OnDevice(Box<Tensor<1>>),
-}
-
-impl Found {
-    /// The numbers that are still on the device.
-    pub(crate) fn on_device(&self) -> Vec<Tensor<1>> {
-        match self {
-            Self::OnHost(_) => vec![],
-            Self::OnDevice(numbers) => vec![Tensor::clone(numbers)],
-        }
+        Ok(EStepSolution { weights: tensor(weights, shape, &device), dual: solution })
     }
 }
 

@@ -1,8 +1,10 @@
-//! The gradient of the M-step's Lagrangian in closed form.
+//! What the M-step fits a Gaussian by: statistics of the weighted actions, and the gradient of its Lagrangian in
+//! closed form.
 
 use burn::tensor::Tensor;
 
-use crate::gaussian::{Gaussian, Scale, diagonal_matrix};
+use super::{Gaussian, Scale, diagonal_matrix};
+use crate::distribution::Distribution;
 
 /// What the weighted samples of a batch say of the policy: all that the Gaussian likelihood depends on, so
 /// that the cost of the M-step's iterations does not grow with M.

@@ -1,0 +1,244 @@
+//! What learns: [`Learner`], to be read beside the paper's Algorithm 1.
+
+mod saved;
+
+use burn::tensor::Device;
+
+use crate::batch::Batch;
+use crate::config::{ImproveAt, MpoConfig};
+use crate::critic_step::{CriticStep, PolicyEvaluation};
+use crate::devices::is_cpu;
+use crate::e_step::EStep;
+use crate::environment::ActionBounds;
+use crate::error::Result;
+use crate::host::read;
+use crate::m_step::MStep;
+use crate::memory::keep_freed_blocks;
+use crate::metrics::Metrics;
+use crate::networks::{Actor, Critic, follow, parameter_sum, shared_device, with_own_gradients};
+use crate::policy::Policy;
+use crate::replay::ReplayBuffer;
+use crate::rng::{Rng, Stream};
+use crate::target_networks::TargetNetworks;
+
+pub(crate) use saved::Header;
+
+/// The networks and everything that trains them. It acts nowhere: a [`Behaviour`](crate::Behaviour) does, in
+/// each environment.
+///
+/// Learners of the same networks can learn at the same time on several threads.
+#[derive(Debug, Clone)]
+pub struct Learner<A: Actor, C: Critic> {
+    config: MpoConfig,
+    device: Device,
+    actor: A,
+    critic: C,
+    target: TargetNetworks<A, C>,
+    /// The average of the latest policies, which is evaluated and deployed.
+    average: Policy<A>,
+    critic_step: CriticStep,
+    e_step: EStep,
+    m_step: MStep,
+    action_samples: Rng,
+    updates: u64,
+    /// The share of the latest E-steps whose constraint was active.
+    informed: f64,
+}
+
+/// Over how many updates it is judged whether the policy is informed.
+const JUDGED: f64 = 500.0;
+
+impl<A: Actor, C: Critic> Learner<A, C> {
+    /// A learner of these networks, on whose device it works: the autodiff side of one.
+    ///
+    /// # Errors
+    /// If a setting lies outside its accepted range, or the networks differ in their sizes or devices.
+    pub fn new(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
+        config.validate()?;
+        keep_freed_blocks();
+        let device = shared_device(&actor, &critic)?.inner();
+        Ok(Self {
+            target: TargetNetworks::of(&actor, &critic),
+            average: Policy::new(actor.valid()),
+            critic_step: CriticStep::new(config.evaluation, config.critic_optimizer.clone())?,
+            e_step: EStep::new(config.e_step.clone())?,
+            m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
+            action_samples: Rng::stream(seed, Stream::ActionSamples),
+            updates: 0,
+            informed: 1.0,
+            actor,
+            critic,
+            device,
+            config,
+        })
+    }
+
+    /// The same learner for an environment with these bounds, which its policies are deployed in.
+    ///
+    /// # Errors
+    /// If they are of another number of components than its actions.
+    pub fn with_bounds(mut self, bounds: ActionBounds) -> Result<Self> {
+        self.average = self.average.with_bounds(bounds)?;
+        Ok(self)
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &MpoConfig {
+        &self.config
+    }
+
+    /// The policy network, on the autodiff side of the device.
+    pub fn actor(&self) -> &A {
+        &self.actor
+    }
+
+    /// The critic, on the autodiff side of the device.
+    pub fn critic(&self) -> &C {
+        &self.critic
+    }
+
+    /// The average of the latest policies (see [`MpoConfig::average_rate`]): the one to deploy.
+    pub fn policy(&self) -> &Policy<A> {
+        &self.average
+    }
+
+    /// The latest policy: the one to explore with.
+    pub fn latest_policy(&self) -> Policy<A> {
+        self.average.with_actor(self.actor.valid())
+    }
+
+    /// How many updates were made.
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// How often the targets were copied: the iterations i of Algorithm 1.
+    pub fn iterations(&self) -> u64 {
+        self.updates / self.config.target_period
+    }
+
+    /// How often, of late, some action was worth more than another: the share of the last 500 or so E-steps
+    /// whose constraint was active. Exploration may depend on it (see [`Excursions`](crate::Excursions)).
+    pub fn informed(&self) -> f64 {
+        self.informed
+    }
+
+    /// Draws a batch from the replay as the settings say.
+    ///
+    /// # Errors
+    /// If the replay holds no step.
+    pub fn sample(&self, replay: &ReplayBuffer, rng: &mut Rng) -> Result<Batch> {
+        let (size, discount) = (self.config.batch_size, self.config.discount);
+        match self.config.evaluation {
+            PolicyEvaluation::NStep { steps } => {
+                replay.sample_transitions(size, steps, discount, rng, &self.device)
+            }
+            PolicyEvaluation::Retrace { steps, .. } => {
+                replay.sample_sequences(size.div_ceil(steps), steps, discount, rng, &self.device)
+            }
+        }
+    }
+
+    /// One update of critic and policy: the learner that comes of it, and what was measured.
+    ///
+    /// # Errors
+    /// If the batch is not of the kind that [`MpoConfig::evaluation`] learns from, does not fit the networks
+    /// or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
+    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it).
+    pub fn step(&self, batch: &Batch) -> Result<(Self, Metrics)> {
+        batch.check(
+            self.config.evaluation,
+            self.actor.observation_size(),
+            self.actor.action_size(),
+            &self.device,
+        )?;
+        let mut next = self.clone();
+        let metrics = next.advance(batch)?;
+        Ok((next, metrics))
+    }
+
+    /// Algorithm 1, lines 11 to 28, on a learner that is dropped if an error comes of it.
+    fn advance(&mut self, batch: &Batch) -> Result<Metrics> {
+        let Self { config, target, critic_step, e_step, m_step, action_samples, .. } = self;
+        let actor = with_own_gradients(&self.actor).observe(&batch.observations);
+        let critic = critic_step.prepare(with_own_gradients(&self.critic), target, batch);
+
+        // Actions of the target policy where it is improved and where the critic's targets need them. Next
+        // states mostly serve for both, and so do their values.
+        let target = &*target;
+        let mut sample =
+            |observations| target.sample(observations, config.sampled_actions, action_samples);
+        let (states, next, shared_values) = match config.improve_at {
+            ImproveAt::States => {
+                let next = sample(batch.next_observations.clone());
+                (sample(batch.observations.clone()), next, None)
+            }
+            ImproveAt::NextStates => {
+                let evaluated = sample(batch.evaluated());
+                let values = target.values(&evaluated);
+                (evaluated.first(batch.rows()), evaluated, Some(values))
+            }
+        };
+
+        // The two halves do not depend on each other.
+        let improve = || {
+            // E-step: weigh actions of the target policy by the target critic.
+            let values = shared_values.clone().unwrap_or_else(|| target.values(&states));
+            let mut preferences = target.critic.in_units(values.narrow(0, 0, batch.rows()));
+            if let Some(penalty) = &config.action_penalty {
+                preferences = preferences + penalty.cost.of(states.actions.clone()) * penalty.weight;
+            }
+            let solution = e_step.solve(preferences)?;
+            // M-step: fit the policy to the weighted actions, inside its trust regions.
+            let (observations, actions) = (states.observations.clone(), states.actions.clone());
+            let (actor, report) =
+                m_step.improve(actor, observations, &states.policy, actions, solution.weights)?;
+            Ok((actor, solution.dual, report))
+        };
+        let evaluate = || {
+            // Policy evaluation: regress the critic on what the values of the actions taken should be.
+            let next_values = match shared_values.clone() {
+                Some(values) => batch.next_values(values),
+                None => target.values(&next).mean_dim(1).squeeze_dim(1),
+            };
+            critic_step.improve(critic, target, batch, next_values)
+        };
+        let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
+        let (actor, dual, report) = improved?;
+        let measured = read(
+            [
+                ("the critic's loss", Some(critic_loss.clone())),
+                ("the policy's gradient", m_step.take_squared_norms()),
+                ("the critic's gradient", critic_step.take_squared_norms()),
+                ("the updated policy", Some(parameter_sum(&actor))),
+                ("the updated critic", Some(parameter_sum(&critic))),
+            ],
+            Metrics::to_be_read(critic_loss, report, &states.policy),
+        )?;
+        let metrics = Metrics::new(measured, &dual, config.e_step.epsilon);
+
+        (self.actor, self.critic) = (actor, critic);
+        self.updates += 1;
+        self.informed += (f64::from(u8::from(dual.interior)) - self.informed) / JUDGED;
+        // A plain average at first: nothing is left of the untrained policy, which knew no observation's
+        // mean.
+        let rate = self.config.average_rate.max(1.0 / self.updates as f64);
+        let average = follow(self.average.actor().clone(), &self.actor.valid(), rate);
+        self.average = self.average.with_actor(average);
+        // θ_i = θ, φ' = φ.
+        if self.updates.is_multiple_of(self.config.target_period) {
+            self.target = TargetNetworks::of(&self.actor, &self.critic);
+        }
+        Ok(metrics)
+    }
+}
+
+/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with
+/// a queue of its own, which waits for neither.
+fn both<A: Send, B: Send>(
+    device: &Device,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
+}

@@ -1,0 +1,119 @@
+//! A learner among the tensors of a file: all that its next step depends on.
+
+use serde::{Deserialize, Serialize};
+
+use super::Learner;
+use crate::config::MpoConfig;
+use crate::distribution::Multipliers;
+use crate::e_step::EStep;
+use crate::error::Result;
+use crate::file::{Refusal, check_same};
+use crate::host::{tensor, to_host};
+use crate::networks::{Actor, Critic, Optimizer};
+use crate::rng::Rng;
+use crate::target_networks::TargetNetworks;
+use crate::tensor_file::Tensors;
+
+/// What stands beside the tensors.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Header {
+    config: MpoConfig,
+    observation_size: usize,
+    action_size: usize,
+    updates: u64,
+    informed: f64,
+    /// Steps of the critic's and the policy's optimizer.
+    optimizer_steps: [u64; 2],
+    e_step: EStep,
+    action_samples: Rng,
+}
+
+impl<A: Actor, C: Critic> Learner<A, C> {
+    /// Adds its tensors to those of a file, and returns the rest.
+    pub(crate) fn save_to(&self, tensors: &mut Tensors) -> Result<Header> {
+        tensors.add_module("actor", &self.actor)?;
+        tensors.add_module("critic", &self.critic)?;
+        tensors.add_module("average", self.average.actor())?;
+        tensors.add_module("target_actor", &self.target.actor)?;
+        tensors.add_module("target_critic", &self.target.critic)?;
+        let Multipliers { mean, covariance } = self.m_step.multipliers();
+        tensors.add_vector("m_step.multiplier_mean", to_host("the multipliers", mean.clone())?)?;
+        tensors.add_vector("m_step.multiplier_covariance", to_host("the multipliers", covariance.clone())?)?;
+        tensors.add_vector("m_step.optimizer.averages", self.m_step.optimizer().averages()?)?;
+        tensors.add_vector("critic_optimizer.averages", self.critic_step.optimizer().averages()?)?;
+        Ok(Header {
+            config: self.config.clone(),
+            observation_size: self.actor.observation_size(),
+            action_size: self.actor.action_size(),
+            updates: self.updates,
+            informed: self.informed,
+            optimizer_steps: [self.critic_step.optimizer().steps(), self.m_step.optimizer().steps()],
+            e_step: self.e_step.clone(),
+            action_samples: self.action_samples.clone(),
+        })
+    }
+
+    /// The learner of a file, on this one's device.
+    pub(crate) fn restored(&self, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
+        let sizes =
+            |observation, action| serde_json::json!({ "observation_size": observation, "action_size": action });
+        check_same(&header.config, &self.config)?;
+        check_same(
+            &sizes(header.observation_size, header.action_size),
+            &sizes(self.actor.observation_size(), self.actor.action_size()),
+        )?;
+        if *header.e_step.config() != self.config.e_step {
+            return Err("an E-step of other settings".into());
+        }
+        if !(0.0..=1.0).contains(&header.informed) {
+            return Err(format!("a share of informed E-steps of {}", header.informed).into());
+        }
+        let [critic_steps, policy_steps] = header.optimizer_steps;
+        let actor = tensors.take_module("actor", self.actor.clone())?;
+        let critic = tensors.take_module("critic", self.critic.clone())?;
+        let average = tensors.take_module("average", self.average.actor().clone())?;
+        let target = TargetNetworks {
+            actor: tensors.take_module("target_actor", self.target.actor.clone())?,
+            critic: tensors.take_module("target_critic", self.target.critic.clone())?,
+        };
+        let constraints = self.m_step.multipliers().mean.dims()[0];
+        let mut multipliers = |name: &str| {
+            Ok::<_, Refusal>(tensor(tensors.take_vector(name, constraints)?, [constraints], &self.device))
+        };
+        let multipliers = Multipliers {
+            mean: multipliers("m_step.multiplier_mean")?,
+            covariance: multipliers("m_step.multiplier_covariance")?,
+        };
+        let mut optimizer = |name: &str, optimizer: &Optimizer, steps: u64, parameters: usize| {
+            let size = if steps > 0 { 2 * parameters } else { 0 };
+            let averages = tensors.take_vector(name, size)?;
+            Ok::<_, Refusal>(optimizer.clone().with_history(steps, &averages, &self.device))
+        };
+        let of_policy = optimizer(
+            "m_step.optimizer.averages",
+            self.m_step.optimizer(),
+            policy_steps,
+            actor.num_params(),
+        )?;
+        let of_critic = optimizer(
+            "critic_optimizer.averages",
+            self.critic_step.optimizer(),
+            critic_steps,
+            critic.num_params(),
+        )?;
+        Ok(Self {
+            config: header.config,
+            device: self.device.clone(),
+            average: self.average.with_actor(average),
+            actor,
+            critic,
+            target,
+            critic_step: self.critic_step.clone().with_optimizer(of_critic),
+            e_step: header.e_step,
+            m_step: self.m_step.clone().with_state(multipliers, of_policy),
+            action_samples: header.action_samples,
+            updates: header.updates,
+            informed: header.informed,
+        })
+    }
+}

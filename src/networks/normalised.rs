@@ -1,0 +1,195 @@
+//! Normalisation for networks of the caller's own: of observations, [`Normalised`], and of values, [`PopArt`].
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Device, Tensor};
+
+use super::moments::{Moments, normalised};
+use super::parameters::is_trainable;
+use super::value_units::ValueUnits;
+use super::{Actor, Critic, CriticLoss};
+
+/// An actor or critic that sees observations in units of their spread, (s - mean) / standard deviation over
+/// what has been learnt from, cut off at ±10.
+///
+/// ```
+/// use burn::tensor::Device;
+/// use mpo::networks::{Normalised, PopArt};
+/// use mpo::{MpoAgent, MpoConfig};
+/// # use mpo::{GaussianActor, QNetwork, Rng, Stream};
+///
+/// # fn main() -> mpo::Result<()> {
+/// # let (device, mut rng) = (Device::flex(), Rng::stream(1, Stream::Weights));
+/// # let mut paper = MpoConfig::paper();
+/// # let my_actor = GaussianActor::new(&paper.actor, 5, 1, &device, &mut rng)?;
+/// # let my_critic = QNetwork::new(&paper.critic, 5, 1, &device, &mut rng)?;
+/// let actor = Normalised::new(my_actor, 5, &device);
+/// let critic = PopArt::new(Normalised::new(my_critic, 5, &device), &device);
+/// let agent = MpoAgent::with_networks(MpoConfig::default(), actor, critic, 1)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct Normalised<N: Module + ModuleDisplay> {
+    moments: Moments,
+    network: N,
+}
+
+impl<N: Module + ModuleDisplay> Normalised<N> {
+    /// A network for observations of this size, on `device`, which sees them as they are until it has learnt
+    /// from some.
+    pub fn new(network: N, observation_size: usize, device: &Device) -> Self {
+        Self { moments: Moments::new(observation_size, &device.clone().autodiff()), network }
+    }
+
+    /// The network within.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    fn seen(&self, observations: Tensor<2>) -> Tensor<2> {
+        normalised(Some(&self.moments), observations)
+    }
+
+    fn follow(mut self, observations: &Tensor<2>) -> Self {
+        if is_trainable(&self.network) {
+            self.moments = self.moments.follow_observations(observations);
+        }
+        self
+    }
+}
+
+impl<N: Actor + ModuleDisplay> Actor for Normalised<N> {
+    type Distribution = N::Distribution;
+
+    fn policy(&self, observations: Tensor<2>) -> N::Distribution {
+        self.network.policy(self.seen(observations))
+    }
+
+    fn observation_size(&self) -> usize {
+        self.network.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.network.action_size()
+    }
+
+    fn observe(self, observations: &Tensor<2>) -> Self {
+        self.follow(observations)
+    }
+}
+
+impl<N: Critic + ModuleDisplay> Critic for Normalised<N> {
+    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.network.values(self.seen(observations), actions)
+    }
+
+    fn observation_size(&self) -> usize {
+        self.network.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.network.action_size()
+    }
+
+    fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        self.network.values_of_samples(self.seen(observations), actions)
+    }
+
+    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+        let seen = self.seen(Tensor::from_inner(observations)).inner();
+        let (network, loss) = self.network.loss(seen, actions, targets);
+        (Self { network, ..self }, loss)
+    }
+
+    fn observe(self, observations: &Tensor<2>) -> Self {
+        self.follow(observations)
+    }
+
+    fn start_from(self, value: &Tensor<1>) -> Self {
+        Self { network: self.network.start_from(value), ..self }
+    }
+
+    fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
+        self.network.in_units(values)
+    }
+}
+
+/// A critic whose values can be turned into a multiple of them, such as one with a linear output layer (see
+/// [`rescaled`](super::rescaled)).
+pub trait Rescale: Critic {
+    /// The same critic with values of factor · Q(s, a) + shift, `[1]` each, without gradients.
+    #[must_use]
+    fn rescale(self, factor: Tensor<1>, shift: Tensor<1>) -> Self;
+}
+
+impl<N: Rescale + ModuleDisplay> Rescale for Normalised<N> {
+    fn rescale(self, factor: Tensor<1>, shift: Tensor<1>) -> Self {
+        Self { network: self.network.rescale(factor, shift), ..self }
+    }
+}
+
+/// A critic whose network says values as distances from the mean of the latest targets, in units of their
+/// standard deviation, and follows both without changing a value (arXiv 1602.07714): neither the unit of the
+/// rewards nor a constant added to all of them changes what is learnt. Its loss is the mean of ½ (Q - y)² in
+/// that unit.
+#[derive(Module, Debug)]
+pub struct PopArt<N: Module + ModuleDisplay> {
+    units: ValueUnits,
+    network: N,
+}
+
+impl<N: Rescale + ModuleDisplay> PopArt<N> {
+    /// A critic around this network, on `device`. All its values are 0 until it learns.
+    pub fn new(network: N, device: &Device) -> Self {
+        Self { units: ValueUnits::new(&device.clone().autodiff()), network }
+    }
+
+    /// The network within, whose outputs are in units of the targets' spread.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+}
+
+impl<N: Rescale + ModuleDisplay> Critic for PopArt<N> {
+    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.units.values(self.network.values(observations, actions))
+    }
+
+    fn observation_size(&self) -> usize {
+        self.network.observation_size()
+    }
+
+    fn action_size(&self) -> usize {
+        self.network.action_size()
+    }
+
+    fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        self.units.values(self.network.values_of_samples(observations, actions))
+    }
+
+    fn loss(mut self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+        if is_trainable(&self.network) {
+            let (units, factor, shift) = self.units.follow(&targets);
+            self = Self { units, network: self.network.rescale(factor, shift) };
+        }
+        let [observations, actions] = [observations, actions].map(Tensor::from_inner);
+        let outputs = self.network.values(observations, actions);
+        let errors = self.units.errors(outputs, Tensor::from_inner(targets));
+        (self, CriticLoss::Squared.of(errors))
+    }
+
+    fn observe(self, observations: &Tensor<2>) -> Self {
+        Self { network: self.network.observe(observations), ..self }
+    }
+
+    fn start_from(self, value: &Tensor<1>) -> Self {
+        if is_trainable(&self.network) {
+            return Self { units: self.units.start_from(value), ..self };
+        }
+        self
+    }
+
+    fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
+        self.units.in_units(values)
+    }
+}

@@ -1,0 +1,173 @@
+//! The default critic.
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::critic::{Critic, CriticLoss};
+use super::layers::{Hidden, NetworkConfig, linear};
+use super::moments::{Moments, normalised};
+use super::parameters::is_trainable;
+use super::value_units::{ValueUnits, rescaled};
+use crate::error::{Result, check_count};
+use crate::rng::Rng;
+
+/// Settings of a [`QNetwork`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QNetworkConfig {
+    /// The hidden layers.
+    pub network: NetworkConfig,
+    /// Whether the output layer says values as distances from the mean of the latest targets, in units of
+    /// their standard deviation, and follows both without changing a value (PopArt, arXiv 1602.07714). What
+    /// is learnt then does not depend on the unit of the rewards, nor on what is added to all of them:
+    /// without it differences of 0.01, where rewards are rare, drown in the noise of Adam's steps, and so do
+    /// those of 1 between values of -20,000.
+    pub normalise_values: bool,
+    /// How errors are weighed, in units of that standard deviation where values are normalised.
+    pub loss: CriticLoss,
+}
+
+impl Default for QNetworkConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self { network: NetworkConfig::default(), normalise_values: true, loss: CriticLoss::Squared }
+    }
+}
+
+/// The default critic: the first layer takes observation and action, then hidden layers and one output.
+#[derive(Module, Debug)]
+pub struct QNetwork {
+    /// Of observations.
+    moments: Option<Moments>,
+    /// The first layer's part for the observation, with the layer's bias.
+    observation: Linear,
+    /// The first layer's part for the action. Kept apart, so that the observation's part is computed once a
+    /// state, not once a sampled action.
+    action: Linear,
+    hidden: Hidden,
+    output: Linear,
+    /// What the output is measured in.
+    units: Option<ValueUnits>,
+    #[module(skip)]
+    loss: CriticLoss,
+}
+
+/// Where values are normalised they start near their mean.
+const NORMALISED_OUTPUT_GAIN: f64 = 0.01;
+
+impl QNetwork {
+    /// A critic for these sizes, on the autodiff side of `device`.
+    ///
+    /// # Errors
+    /// If a size is 0 or a setting lies outside its accepted range.
+    pub fn new(
+        config: &QNetworkConfig,
+        observation_size: usize,
+        action_size: usize,
+        device: &Device,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        let QNetworkConfig { network, normalise_values, loss } = config;
+        network.validate()?;
+        check_count("observation_size", observation_size, 1)?;
+        check_count("action_size", action_size, 1)?;
+        let device = &device.clone().autodiff();
+        let (first, last) = (network.hidden[0], network.hidden[network.hidden.len() - 1]);
+        // The two parts together are initialised as the one layer they stand for.
+        let inputs = (observation_size + action_size) as f64;
+        let gain = |part: usize| (part as f64 / inputs).sqrt();
+        let mut action = linear(action_size, first, gain(action_size), device, rng);
+        action.bias = None;
+        let output_gain = if *normalise_values { NORMALISED_OUTPUT_GAIN } else { 1.0 };
+        Ok(Self {
+            moments: network.normalise_observations.then(|| Moments::new(observation_size, device)),
+            observation: linear(observation_size, first, gain(observation_size), device, rng),
+            action,
+            hidden: Hidden::new(network, device, rng),
+            output: linear(last, 1, output_gain, device, rng),
+            units: normalise_values.then(|| ValueUnits::new(device)),
+            loss: *loss,
+        })
+    }
+
+    /// What the output layer says, `[batch, 1]`.
+    fn outputs(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
+        let observations = normalised(self.moments.as_ref(), observations);
+        let first = self.observation.forward(observations) + self.action.forward(actions);
+        self.output.forward(self.hidden.forward(first))
+    }
+
+    fn as_values<const D: usize>(&self, outputs: Tensor<D>) -> Tensor<D> {
+        match &self.units {
+            Some(units) => units.values(outputs),
+            None => outputs,
+        }
+    }
+}
+
+impl Critic for QNetwork {
+    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.as_values(self.outputs(observations, actions)).squeeze_dim(1)
+    }
+
+    fn observation_size(&self) -> usize {
+        self.observation.weight.dims()[0]
+    }
+
+    fn action_size(&self) -> usize {
+        self.action.weight.dims()[0]
+    }
+
+    fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        let [states, samples, n] = actions.dims();
+        let observations = normalised(self.moments.as_ref(), observations);
+        let of_state: Tensor<3> = self.observation.forward(observations).unsqueeze_dim(1);
+        let [_, _, width] = of_state.dims();
+        let of_action = self.action.forward(actions.reshape([states * samples, n]));
+        let first = of_action.reshape([states, samples, width]) + of_state;
+        let features = self.hidden.forward(first.reshape([states * samples, width]));
+        self.as_values(self.output.forward(features)).reshape([states, samples])
+    }
+
+    fn loss(mut self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+        if is_trainable(&self)
+            && let Some(units) = self.units.take()
+        {
+            let (units, factor, shift) = units.follow(&targets);
+            self.output = rescaled(self.output, factor, shift);
+            self.units = Some(units);
+        }
+        let [observations, actions] = [observations, actions].map(Tensor::from_inner);
+        let outputs = self.outputs(observations, actions).squeeze_dim(1);
+        let targets = Tensor::from_inner(targets);
+        let errors = match &self.units {
+            Some(units) => units.errors(outputs, targets),
+            None => outputs - targets,
+        };
+        let loss = self.loss.of(errors);
+        (self, loss)
+    }
+
+    fn observe(mut self, observations: &Tensor<2>) -> Self {
+        if is_trainable(&self) {
+            self.moments = self.moments.map(|moments| moments.follow_observations(observations));
+        }
+        self
+    }
+
+    fn start_from(mut self, value: &Tensor<1>) -> Self {
+        if is_trainable(&self) {
+            self.units = self.units.map(|units| units.start_from(value));
+        }
+        self
+    }
+
+    fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
+        match &self.units {
+            Some(units) => units.in_units(values),
+            None => values,
+        }
+    }
+}
