@@ -78,7 +78,6 @@ pub trait Distribution: Debug + Clone + Send + Sync {
 
 /// What a trust region holds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 pub enum Constraint {
     /// One KL divergence over all dimensions of the action, as in the paper: k = 1.
     Joint,

@@ -31,6 +31,8 @@ impl Chain {
 }
 
 impl Actor for Chain {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let mean = observations.matmul(self.first.val()).matmul(self.second.val()).matmul(self.third.val());
         let mean = match &self.offset {

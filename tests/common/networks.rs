@@ -28,6 +28,8 @@ impl LinearActor {
 }
 
 impl Actor for LinearActor {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let mean = observations.matmul(self.weights.val());
         let deviation = self.log_deviation.val().exp().expand(mean.dims());

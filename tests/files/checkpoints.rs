@@ -11,9 +11,6 @@ use crate::common::agents::agent;
 use crate::common::presets::small;
 use crate::common::replays::{random_replay, rng};
 use burn::tensor::Device;
-use crate::common::agents::agent;
-use crate::common::presets::small;
-use crate::common::replays::{random_replay, rng};
 use crate::common::seals::rewritten;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
@@ -554,15 +551,14 @@ fn where_all_checkpoints_are_damaged_nothing_is_lost_silently() {
 /// read it.
 #[test]
 fn other_versions_are_refused_with_who_can_read_them() {
-    for (name, own_version) in [("run.mpo", 2), ("agent.mpo", 1), ("replay.mpo", 1)] {
+    for (name, own_version) in [("run.mpo", 2), ("agent.mpo", 2), ("replay.mpo", 2)] {
         let (folder, newest, _) = two_checkpoints();
         let path = newest.join(name);
         let mut contents = fs::read(&path).unwrap();
-        let own = if name == "agent.mpo" {
+        if name == "agent.mpo" {
             let changes =
                 [(r#""format_version\":2"#, r#""format_version\":9"#), (r#"\"0.1.0\""#, r#"\"7.8.9\""#)];
             contents = rewritten(&contents, &changes);
-            "format version 2"
         } else {
             contents.truncate(contents.len() - 4);
             contents["mpo ".len() + name.len() - ".mpo".len()] = 9;
@@ -570,8 +566,7 @@ fn other_versions_are_refused_with_who_can_read_them() {
             assert!(place < 100);
             contents[place..place + 7].copy_from_slice(b"\"7.8.9\"");
             contents.extend(crc32fast::hash(&contents).to_le_bytes());
-            "format version 1"
-        };
+        }
         fs::write(&path, contents).unwrap();
         let error = trainer(750, folder.path()).resume().unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{error:?}");

@@ -1,5 +1,6 @@
 //! Files of any contents: what was saved comes back, and what was forged is refused or can be used.
 
+use crate::forgery::{Forgery, NUMBERS, samples, try_forgery};
 use mpo::{Action, Error, ReplayBuffer, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;

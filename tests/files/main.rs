@@ -5,6 +5,7 @@ mod common {
     pub mod agents;
     pub mod presets;
     pub mod replays;
+    pub mod seals;
 }
 
 mod checkpoints;

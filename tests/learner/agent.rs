@@ -9,9 +9,8 @@ use crate::common::tensors::numbers;
 use crate::common::training::{quick, train};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mpo::networks::{Covariance, GaussianActor, QNetwork, follow};
-use mpo::targets::CriticLoss;
-use mpo::{
+use mpo::networks::{CriticLoss, Covariance, follow};
+use mpo::{GaussianActor, QNetwork, 
     Action, ActionCost, ActionPenalty, Actor, Batch, Critic, Excursions, ImproveAt, Improved, Metrics,
     MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, ReplayBuffer, Scale, Step, TemperatureSolver,
     TrainerConfig,
@@ -469,7 +468,8 @@ fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) ->
 #[test]
 fn configs_survive_json() {
     let evaluation = PolicyEvaluation::Retrace { steps: 8, lambda: 0.95 };
-    let mut other = MpoConfig { evaluation, critic_loss: CriticLoss::Huber, ..MpoConfig::default() };
+    let mut other = MpoConfig { evaluation, ..MpoConfig::default() };
+    other.critic.loss = CriticLoss::Huber;
     other.e_step.solver =
         TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 / 3.0 };
     for config in [MpoConfig::default(), MpoConfig::simulation(), MpoConfig::paper(), other] {

@@ -3,8 +3,6 @@
 use crate::common::agents::agent;
 use crate::common::presets::small;
 use burn::tensor::{Device, Tensor, TensorData};
-use crate::common::agents::agent;
-use crate::common::presets::small;
 use mpo::{
     Action, Batch, Error, Improved, MpoAgent, MpoConfig, PolicyEvaluation, ReplayBuffer, Rng, Step, Stream,
 };
@@ -111,7 +109,7 @@ proptest! {
         for seed in 0..3 {
             let batch = match agent.config().evaluation {
                 PolicyEvaluation::NStep { .. } => batch(seed, [5, 3, 2], 1, 1.0),
-                PolicyEvaluation::Retrace { .. } => batch(seed, [6, 3, 2], 2, 1.0),
+                _ => batch(seed, [6, 3, 2], 2, 1.0),
             };
             if let Err(error) = agent.update(&batch) {
                 prop_assert!(refused(&error), "{error:?}");

@@ -3,11 +3,14 @@
 #[path = "../common"]
 mod common {
     pub mod agents;
+    pub mod chain;
     pub mod difference;
     pub mod double;
     pub mod networks;
     pub mod presets;
+    pub mod refusals;
     pub mod replays;
+    pub mod seals;
     pub mod tensors;
     pub mod training;
 }

@@ -3,11 +3,8 @@
 use crate::common::difference::largest_difference;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo::networks::{
-    Activation, Actor, Covariance, Critic, GaussianActor, GaussianActorConfig, NetworkConfig, Optimizer,
-    OptimizerConfig, QNetwork, QNetworkConfig, sampled_values,
-};
-use mpo::{Error, Rng, Scale, Stream};
+use mpo::networks::{CriticLoss, Activation, Covariance, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig, QNetworkConfig, sampled_values};
+use mpo::{Distribution, Actor, Critic, GaussianActor, QNetwork, Error, Rng, Scale, Stream};
 
 const OBSERVATION: usize = 5;
 const ACTION: usize = 3;
@@ -29,12 +26,17 @@ fn critic(network: &NetworkConfig) -> QNetwork {
 }
 
 fn of_critic(network: &NetworkConfig, normalise_values: bool) -> QNetworkConfig {
-    QNetworkConfig { network: network.clone(), normalise_values }
+    QNetworkConfig { network: network.clone(), normalise_values, loss: CriticLoss::Squared }
 }
 
 fn critic_with_values(network: &NetworkConfig, normalise_values: bool) -> QNetwork {
     let rng = &mut Rng::stream(1, Stream::Weights);
     QNetwork::new(&of_critic(network, normalise_values), OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
+}
+
+/// The critic after it has taken note of these targets.
+fn after(critic: QNetwork, observations: &Tensor<2>, actions: &Tensor<2>, targets: &Tensor<1>) -> QNetwork {
+    critic.loss(observations.clone(), actions.clone(), targets.clone()).0
 }
 
 fn actor(network: NetworkConfig, covariance: Covariance) -> mpo::Result<GaussianActor> {
@@ -291,13 +293,15 @@ fn the_units_of_values_change_no_value() {
     let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
     for network in networks() {
         let first: Tensor<1> = normals(rng, [20, 1]).squeeze_dim(1);
-        let (mut critic, mut largest) = (critic_with_values(&network, true).observe_targets(&first), 0.0_f32);
+        let critic = critic_with_values(&network, true);
+        let (mut critic, mut largest) = (after(critic, &observations, &actions, &first), 0.0_f32);
         for (mean, deviation) in [(0.0_f32, 1e-3_f32), (-3.0, 0.01), (0.0, 1.0), (200.0, 50.0), (1e4, 1e3)] {
             let targets: Tensor<1> = normals(rng, [20, 1]).squeeze_dim::<1>(1) * deviation + mean;
             let values =
                 |critic: &QNetwork| numbers(critic.valid().values(observations.clone(), actions.clone()));
             let before = values(&critic);
-            critic = critic.observe_targets(&targets);
+            let (noted, loss) = critic.loss(observations.clone(), actions.clone(), targets);
+            critic = noted;
             // Single precision, of the largest numbers that the units were made of.
             largest =
                 before.iter().fold(largest.max(mean.abs() + deviation), |most, value| most.max(value.abs()));
@@ -305,10 +309,7 @@ fn the_units_of_values_change_no_value() {
                 largest_difference(&before, &values(&critic)) < f64::from(1e-5 * largest),
                 "{network:?}: {before:?}"
             );
-            let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
-            let errors = critic.errors(given, taken, Tensor::from_inner(targets));
             let config = OptimizerConfig { learning_rate: 1e-2, gradient_norm: None, epsilon: 1e-8 };
-            let loss = errors.square().mean();
             critic = Optimizer::new(config).unwrap().step(critic, loss);
         }
     }
@@ -321,8 +322,8 @@ fn the_first_targets_say_where_values_begin() {
     let rng = &mut Rng::stream(7, Stream::Replay);
     let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
     for network in networks() {
-        let critic =
-            critic_with_values(&network, true).observe_targets(&Tensor::full([20], -5.0, &Device::flex()));
+        let targets = Tensor::full([20], -5.0, &Device::flex());
+        let critic = after(critic_with_values(&network, true), &observations, &actions, &targets);
         for value in numbers(critic.valid().values(observations.clone(), actions.clone())) {
             assert!((value + 5.0).abs() < 0.01, "{network:?}: {value}");
         }
@@ -338,20 +339,20 @@ fn errors_are_weighed_in_units_of_the_targets_spread() {
     let unit = 500.0_f32.sqrt();
     for network in networks() {
         for (normalise_values, expected) in [(true, 3.0 / unit), (false, 3.0)] {
-            let critic = critic_with_values(&network, normalise_values).observe_targets(&targets);
+            let critic = critic_with_values(&network, normalise_values);
+            let (critic, loss) = critic.loss(observations.clone(), actions.clone(), targets.clone());
             let critic = critic.valid();
             let of = |values: [[f32; 2]; 1]| {
                 numbers(critic.in_units(Tensor::from_floats(values, &Device::flex())))
             };
             let [low, high] = of([[95.0, 98.0]])[..] else { unreachable!() };
             assert!((high - low - expected).abs() < 1e-6, "{low}, {high}, expected {expected}");
-            let (given, taken) = (observations.clone(), actions.clone());
-            let values = critic.values(given.clone(), taken.clone());
-            let errors = numbers(critic.errors(given, taken, values - 3.0));
-            assert!(
-                errors.iter().all(|error| (error - expected).abs() < 1e-4),
-                "{errors:?}, expected {expected}"
-            );
+            let values = numbers(critic.values(observations.clone(), actions.clone()));
+            let errors = values.iter().zip([90.0, 110.0, 130.0, 70.0]);
+            let square = errors.map(|(value, target)| (f64::from(*value) - target).powi(2)).sum::<f64>() / 4.0;
+            let expected = 0.5 * square * (f64::from(expected) / 3.0).powi(2);
+            let loss = loss.into_scalar::<f64>();
+            assert!((loss / expected - 1.0).abs() < 1e-4, "{loss}, expected {expected}");
         }
     }
 }
@@ -369,10 +370,8 @@ fn values_of_all_sizes_are_learnt_alike() {
         let mut optimizer = Optimizer::new(config).unwrap();
         let targets = shape.clone() * size;
         for _ in 0..100 {
-            critic = critic.observe_targets(&targets);
-            let [given, taken] = [&observations, &actions].map(|inner| Tensor::from_inner(inner.clone()));
-            let loss = critic.errors(given, taken, Tensor::from_inner(targets.clone())).square().mean();
-            critic = optimizer.step(critic, loss);
+            let (noted, loss) = critic.loss(observations.clone(), actions.clone(), targets.clone());
+            critic = optimizer.step(noted, loss);
         }
         let errors = critic.valid().values(observations.clone(), actions.clone()) - targets;
         errors.square().mean().sqrt().into_scalar::<f32>() / size

@@ -3,10 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::replays::random_replay;
-use crate::common::tensors::numbers;
-use crate::common::training::{quick, train};
-use crate::twice::{ACTION, OBSERVATION, Twice};
 use burn::module::Module;
 use burn::tensor::Device;
 use crate::common::chain::Chain;

@@ -8,7 +8,7 @@ use crate::common::replays::{random_replay, rng};
 use burn::tensor::Device;
 use mpo::envs::Cartpole;
 use mpo::networks::Covariance;
-use mpo::{MpoAgent, MpoConfig, PolicyEvaluation, TemperatureSolver, Trainer, TrainerConfig};
+use mpo::{MpoAgent, MpoConfig, PolicyEvaluation, Trainer, TrainerConfig};
 
 /// What `train` leaves of an agent, to the last bit, in a pool of this many threads.
 fn in_a_pool(threads: usize, train: impl Fn(&Path) -> MpoAgent + Sync) -> Vec<u8> {
@@ -24,19 +24,17 @@ fn in_a_pool(threads: usize, train: impl Fn(&Path) -> MpoAgent + Sync) -> Vec<u8
 
 /// The presets as they are, with networks of 256 units or as wide, and settings that take other ways through
 /// the code.
-fn settings() -> [MpoConfig; 4] {
+fn settings() -> [MpoConfig; 3] {
     let mut wide = MpoConfig::default();
     wide.critic.network.hidden = vec![256, 256];
     wide.actor.network.hidden = vec![256, 256];
-    let mut on_device = wide.clone();
-    on_device.e_step.solver = TemperatureSolver::OnDevice { steps: 20 };
     let mut retrace = wide.clone();
     retrace.evaluation = PolicyEvaluation::Retrace { steps: 8, lambda: 1.0 };
     retrace.m_step.constraint = mpo::Constraint::Joint;
     retrace.actor.covariance = Covariance::Full;
     let mut large = wide.clone();
     large.batch_size = 1000;
-    [wide, on_device, retrace, large]
+    [wide, retrace, large]
 }
 
 #[test]

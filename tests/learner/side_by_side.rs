@@ -136,6 +136,8 @@ impl OnShared {
 }
 
 impl Actor for OnShared {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         self.own.policy(self.features(observations))
     }

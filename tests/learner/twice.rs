@@ -35,6 +35,8 @@ impl Twice {
 }
 
 impl Actor for Twice {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let mean = self.forward(observations);
         let deviation = mean.clone() * 0.0 + 0.5;

@@ -4,8 +4,6 @@
 use crate::common::networks::{LinearActor, Parabola};
 use crate::common::presets::small;
 use burn::tensor::{Device, Tensor};
-use crate::common::networks::{LinearActor, Parabola};
-use crate::common::presets::small;
 use mpo::{ActionCost, ActionPenalty, Batch, Improved, Metrics, MpoAgent, MpoConfig, Rng, Stream};
 
 const STATES: usize = 4;

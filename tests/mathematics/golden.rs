@@ -15,6 +15,7 @@ use comparison::Comparison;
 use dual::DualCase;
 use fixtures::{Array, Cases, read};
 use gaussian::{GaussianCase, GaussianTerms, combined, full, scale_numbers};
+use mpo::Distribution;
 use mpo::dual::Dual;
 use mpo::targets::{n_step_targets, retrace_targets, retrace_traces};
 use mpo::{EStep, EStepConfig, Statistics, TemperatureSolver, action_penalty, policy_gradient};

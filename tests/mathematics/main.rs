@@ -7,7 +7,6 @@ mod common {
 }
 
 mod dual;
-mod dual_on_device;
 mod estep;
 mod gaussian;
 mod golden;

@@ -3,11 +3,9 @@
 use crate::common::difference::largest_difference;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo::networks::{
-    Activation, Actor, Covariance, GaussianActor, GaussianActorConfig, NetworkConfig, Optimizer,
-    OptimizerConfig,
-};
-use mpo::{
+use mpo::Distribution;
+use mpo::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig};
+use mpo::{Actor, GaussianActor, 
     Constraint, Error, Gaussian, MStep, MStepConfig, MStepReport, MultiplierConfig, Rng, Scale, Stream,
 };
 use proptest::prelude::*;
@@ -111,7 +109,7 @@ impl Batch {
     }
 
     /// -mean_s Σ_j w_j (log N(a_j; μ, Σ_k) + log N(a_j; μ_k, Σ)).
-    fn loss<A: Actor>(&self, actor: &A) -> Tensor<1> {
+    fn loss<A: Actor<Distribution = Gaussian>>(&self, actor: &A) -> Tensor<1> {
         let policy = actor.policy(self.observations.clone());
         let log_probability = |mean: &Gaussian, scale: &Gaussian| {
             let (mean, scale) = (mean.mean.clone(), scale.scale.clone());
@@ -205,14 +203,14 @@ proptest! {
             Constraint::PerDimension => policy.decoupled_kl_per_dimension(&batch.old).unwrap(),
         };
         for (kl, epsilon, initial, rate, reported, multiplier) in [
-            (kl.mean, config.epsilon_mean, initial_mean, learning_rate_mean, report.kl_mean, report.multiplier_mean),
+            (kl.mean, config.epsilon_mean, initial_mean, learning_rate_mean, report.kl_mean, report.multipliers.mean),
             (
                 kl.covariance,
                 config.epsilon_covariance,
                 initial_covariance,
                 learning_rate_covariance,
                 report.kl_covariance,
-                report.multiplier_covariance,
+                report.multipliers.covariance,
             ),
         ] {
             let columns = kl.dims()[1];
@@ -258,7 +256,7 @@ fn the_trust_regions_hold() {
         for iteration in 0..250 {
             let (next, report) = batch.improve(&mut m_step, actor);
             actor = next;
-            let multipliers = [report.multiplier_mean, report.multiplier_covariance].map(numbers).concat();
+            let multipliers = [report.multipliers.mean, report.multipliers.covariance].map(numbers).concat();
             assert!(multipliers.iter().all(|&multiplier| multiplier >= 0.0), "{multipliers:?}");
             if iteration >= 200 {
                 tail.push([report.kl_mean, report.kl_covariance].map(numbers).concat());
@@ -406,7 +404,7 @@ fn turns_are_one_after_the_other_whatever_the_size_of_the_batch() {
             assert!(largest_difference(&moved[0], &outputs(&old, &batch.observations)) > 1e-3);
             assert!(largest_difference(&moved[0], &moved[1]) <= 2e-5, "{covariance:?}, {states} states");
             let multipliers =
-                |report: MStepReport| [numbers(report.multiplier_mean), numbers(report.kl_mean)].concat();
+                |report: MStepReport| [numbers(report.multipliers.mean), numbers(report.kl_mean)].concat();
             assert!(largest_difference(&multipliers(report), &multipliers(last)) <= 1e-5);
         }
     }

@@ -3,6 +3,7 @@
 use crate::common::double::{numbers, tensor, tracked};
 use crate::policies::{diagonal_matrix, entries, gradient_of, normals, policy, tracked_scale};
 use burn::tensor::Tensor;
+use mpo::Distribution;
 use mpo::{Gaussian, Rng, Scale, Scatter, Statistics, Stream, policy_gradient};
 use proptest::prelude::*;
 

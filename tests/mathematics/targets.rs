@@ -3,7 +3,8 @@
 use crate::common::difference::largest_difference;
 use crate::common::double::{numbers, tensor, tracked};
 use burn::tensor::Tensor;
-use mpo::targets::{CriticLoss, mean_value, n_step_targets, retrace_targets, retrace_traces, td_targets};
+use mpo::networks::CriticLoss;
+use mpo::targets::{mean_value, n_step_targets, retrace_targets, retrace_traces, td_targets};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -211,7 +212,7 @@ proptest! {
             (CriticLoss::Huber, mean(huber), |e| e.clamp(-1.0, 1.0)),
         ] {
             let leaf = tracked(tensor(values.clone(), [count]));
-            let loss = loss.loss(leaf.clone() - Tensor::from_inner(tensor(targets.clone(), [count])));
+            let loss = loss.of(leaf.clone() - Tensor::from_inner(tensor(targets.clone(), [count])));
             prop_assert!((numbers(loss.clone())[0] - expected).abs() <= 1e-12 * (1.0 + expected));
             let gradient = numbers(leaf.grad(&loss.backward()).unwrap());
             let slopes: Vec<f64> = errors.iter().map(|&error| slope(error) / count as f64).collect();

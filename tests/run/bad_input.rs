@@ -3,26 +3,18 @@
 
 mod batches;
 mod faulty;
-mod refusals;
 mod settings;
 
-use crate::common::agents::agent;
-use crate::common::networks::{LinearActor, Parabola};
-use crate::common::presets::small;
-use crate::common::replays::{random_replay, rng};
-use crate::common::tensors::numbers;
-use crate::common::training::{quick, train};
-use batches::{WRONG_SEQUENCES, WRONG_TRANSITIONS, batch as good, sequences, spoilt, transitions, zeros};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use crate::common::agents::agent;
 use batches::{WRONG_SHAPES, batch as good, sequences, spoilt, transitions, zeros};
 use faulty::Faulty;
+use settings::{COUNTS, NUMBERS, OF_TRAINERS};
 use crate::common::networks::{LinearActor, Parabola};
 use crate::common::presets::small;
-use refusals::refused;
+use crate::common::refusals::refused;
 use crate::common::replays::{random_replay, rng};
-use settings::{COUNTS, NUMBERS, OF_TRAINERS};
 use crate::common::tensors::numbers;
 use crate::common::training::{quick, train};
 use mpo::networks::Covariance;
@@ -31,8 +23,6 @@ use mpo::{
     Action, ActionBounds, Actor, Batch, Constraint, Critic, Gaussian, MpoAgent, MpoConfig, Policy,
     PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Step, Stream, Trainer, TrainerConfig,
 };
-use refusals::refused;
-use settings::{COUNTS, NUMBERS, OF_TRAINERS};
 
 const NOT_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 
@@ -268,6 +258,8 @@ struct Fixed {
 }
 
 impl Actor for Fixed {
+    type Distribution = Gaussian;
+
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
         let mean = observations.narrow(1, 0, 1);
         Gaussian { scale: Scale::Diagonal(mean.ones_like() * self.value), mean }

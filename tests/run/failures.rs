@@ -14,6 +14,7 @@ use crate::environments::{Recorder, STEPS};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
+use mpo::networks::CriticLoss;
 use mpo::{
     ActionBounds, Actor, Batch, Critic, Environment, Error, Event, Excursions, Exploration, MpoAgent,
     MpoConfig, NoiseColour, PolicyEvaluation, Rng, Step, Stream, Trainer, TrainerConfig, Worker,
@@ -426,10 +427,12 @@ impl Critic for Gappy {
         self.parabola.values(observations, actions)
     }
 
-    fn errors(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+        let [observations, actions] = [observations, actions].map(Tensor::from_inner);
         let gap = (observations.clone().narrow(1, 1, 1) - 7.0).squeeze_dim(1);
-        let errors = self.values(observations, actions) - targets;
-        errors * gap.clone() / gap
+        let errors = self.values(observations, actions) - Tensor::from_inner(targets);
+        let loss = CriticLoss::Squared.of(errors * gap.clone() / gap);
+        (self, loss)
     }
 
     fn observation_size(&self) -> usize {

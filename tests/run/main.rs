@@ -6,6 +6,7 @@ mod common {
     pub mod agents;
     pub mod networks;
     pub mod presets;
+    pub mod refusals;
     pub mod replays;
     pub mod tensors;
     pub mod training;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
+use mpo::Distribution;
 use mpo::{Gaussian, Scale};
 use serde::Deserialize;
 

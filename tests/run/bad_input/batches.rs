@@ -22,7 +22,7 @@ pub fn sequences() -> Batch {
 pub fn batch(config: &MpoConfig) -> Batch {
     match config.evaluation {
         PolicyEvaluation::NStep { .. } => transitions(),
-        PolicyEvaluation::Retrace { .. } => sequences(),
+        _ => sequences(),
     }
 }
 
@@ -85,7 +85,7 @@ const SPOILS: [Spoil; 7] = [
 pub fn spoilt(config: &MpoConfig, value: f32) -> Vec<(&'static str, Batch)> {
     let used = match config.evaluation {
         PolicyEvaluation::NStep { .. } => &SPOILS[..6],
-        PolicyEvaluation::Retrace { .. } => &SPOILS,
+        _ => &SPOILS,
     };
     let spoil = |&(name, spoil): &Spoil| {
         let mut batch = batch(config);
