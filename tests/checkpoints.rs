@@ -482,12 +482,14 @@ fn where_all_checkpoints_are_damaged_nothing_is_lost_silently() {
 /// read it.
 #[test]
 fn other_versions_are_refused_with_who_can_read_them() {
-    for name in ["run.mpo", "agent.mpo", "replay.mpo"] {
+    for (name, other, own) in
+        [("run.mpo", 9, 1), ("agent.mpo", 9, 1), ("replay.mpo", 9, 2), ("replay.mpo", 1, 2)]
+    {
         let (folder, newest, _) = two_checkpoints();
         let path = newest.join(name);
         let mut contents = fs::read(&path).unwrap();
         contents.truncate(contents.len() - 4);
-        contents["mpo ".len() + name.len() - ".mpo".len()] = 9;
+        contents["mpo ".len() + name.len() - ".mpo".len()] = other;
         let text = String::from_utf8_lossy(&contents).into_owned();
         let version = text.find("\"crate_version\":\"0.1.0\"").unwrap() - text.find("mpo ").unwrap();
         assert!(version < 100);
@@ -497,7 +499,8 @@ fn other_versions_are_refused_with_who_can_read_them() {
         fs::write(&path, contents).unwrap();
         let error = trainer(750, folder.path()).resume().unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{error:?}");
-        for words in [name, "format version 9", "mpo 7.8.9", "format version 1", "mpo 0.1"] {
+        let [other, own] = [other, own].map(|version| format!("format version {version}"));
+        for words in [name, &other, "mpo 7.8.9", &own, "mpo 0.1"] {
             assert!(error.to_string().contains(words), "{error}");
         }
         assert!(newest.exists());
