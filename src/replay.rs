@@ -250,3 +250,39 @@ impl ReplayBuffer {
         self.oldest += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a resumed run plays again.
+    #[test]
+    fn the_latest_steps_are_those_of_a_stream() {
+        let mut replay = ReplayBuffer::new(9, 1, 1).unwrap();
+        let push = |replay: &mut ReplayBuffer, stream: usize, number: f32, truncated: bool| {
+            let action = Action { values: vec![-number], log_probability: 0.0 };
+            let step = Step { observation: vec![number], reward: 0.0, terminated: false, truncated };
+            replay.stream(stream).unwrap().push(&action, &step).unwrap();
+        };
+        let latest = |replay: &ReplayBuffer, stream, steps| -> Option<Vec<f32>> {
+            let rows = replay.latest(stream, steps)?;
+            Some(rows.flat_map(|(observation, action)| [observation[0], action[0]]).collect())
+        };
+        assert_eq!(latest(&replay, 0, 0), None);
+        for stream in [0, 2] {
+            replay.stream(stream).unwrap().begin_episode(&[stream as f32]).unwrap();
+        }
+        for number in 3..6 {
+            push(&mut replay, 2, number as f32, false);
+            push(&mut replay, 0, 10.0 * number as f32, number == 5);
+        }
+        assert_eq!(latest(&replay, 2, 3), Some(vec![2.0, -3.0, 3.0, -4.0, 4.0, -5.0, 5.0, 0.0]));
+        assert_eq!(latest(&replay, 2, 2), None, "it has three steps");
+        assert_eq!([latest(&replay, 1, 0), latest(&replay, 7, 0)], [None, None], "never begun");
+        assert_eq!(latest(&replay, 0, 3), None, "it is over");
+        push(&mut replay, 2, 6.0, false);
+        assert!(latest(&replay, 2, 4).is_some());
+        [7.0, 8.0].into_iter().for_each(|number| push(&mut replay, 2, number, false));
+        assert_eq!(latest(&replay, 2, 6), None, "its first observation is evicted");
+    }
+}

@@ -12,8 +12,8 @@ use crate::file::{self, Input, Refusal};
 const FILE: file::Kind = file::Kind {
     name: "mpo replay",
     version: 2,
-    accepted: "a replay's file of format version 2, which mpo 0.1 writes and reads (version 1 was that of its \
-               development)",
+    accepted: "a replay's file of format version 2, which mpo 0.1 writes and reads; version 1 was that of its \
+               development",
 };
 
 /// What stands before the rows: all observations, actions, rewards, log-probabilities, kinds and links.
@@ -24,7 +24,7 @@ struct Header {
     action_size: usize,
     oldest: usize,
     next: usize,
-    /// The returns of the episodes, those that began first coming first.
+    /// The returns of the complete episodes, in the order of the first observations held.
     complete: Vec<Option<f64>>,
     under_way: Vec<Option<UnderWay>>,
 }
@@ -52,8 +52,11 @@ impl ReplayBuffer {
             file.floats(&self.log_probabilities)?;
             let kinds: Vec<u8> = self.kinds.iter().map(|&kind| kind as u8).collect();
             file.bytes(&kinds)?;
-            let links: Vec<u8> = self.links.iter().flat_map(|link| link.to_le_bytes()).collect();
-            file.bytes(&links)
+            let mut pieces = self.links.chunks(1 << 14);
+            pieces.try_for_each(|links| {
+                let bytes: Vec<u8> = links.iter().flat_map(|link| link.to_le_bytes()).collect();
+                file.bytes(&bytes)
+            })
         })
     }
 
@@ -79,19 +82,14 @@ impl ReplayBuffer {
             return Err(format!("observations {oldest} to {next} in a replay of {capacity}").into());
         }
         let numbers = |width: usize| rows.checked_mul(width).ok_or("rows beyond all numbers");
+        let link = |&bytes: &[u8; 4]| u32::from_le_bytes(bytes);
         let mut replay = Self {
             observations: file.floats(numbers(observation_size)?)?,
             actions: file.floats(numbers(action_size)?)?,
             rewards: file.floats(rows)?,
             log_probabilities: file.floats(rows)?,
             kinds: file.bytes(rows)?.into_iter().map(Kind::from_number).collect::<Result<_, _>>()?,
-            links: file
-                .bytes(numbers(4)?)?
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&link| u32::from_le_bytes(link))
-                .collect(),
+            links: file.bytes(numbers(4)?)?.as_chunks().0.iter().map(link).collect(),
             oldest,
             next,
             under_way,
@@ -112,7 +110,10 @@ impl ReplayBuffer {
             let first = firsts.remove(&position).unwrap_or(position);
             let link = self.links[position % self.capacity] as usize;
             let fits = match self.kind(position) {
-                Kind::Last => ends.insert(first, position).is_none() && link == position - first,
+                Kind::Last => {
+                    ends.insert(first, position);
+                    link == position - first
+                }
                 Kind::Step | Kind::Terminated => {
                     let next = position.saturating_add(link);
                     link > 0 && next < self.next && firsts.insert(next, first).is_none()
