@@ -15,8 +15,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use mpo::dual::Dual;
 use mpo::networks::sampled_values;
 use mpo::{
-    Action, Actor, EStep, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer, Result, Rng,
-    Step, Stream,
+    Action, Actor, Distribution, EStep, Gaussian, GaussianActor, MStep, MpoAgent, MpoConfig, ReplayBuffer,
+    Result, Rng, Step, Stream,
 };
 use rayon::prelude::*;
 use replay::{ACTION, OBSERVATION, filled_replay};

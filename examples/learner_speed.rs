@@ -21,12 +21,13 @@ use std::error::Error;
 use std::time::Instant;
 
 use backend::Backend;
-use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use memory::resident_mebibytes;
-use mpo::networks::{Optimizer, sampled_values};
-use mpo::{Actor, Batch, Critic, EStep, ImproveAt, MStep, MpoAgent, MpoConfig, Rng, Stream};
+use mpo::{
+    Batch, CriticStep, EStep, ImproveAt, MStep, MpoAgent, MpoConfig, Rng, SampledActions, Stream,
+    TargetNetworks,
+};
 use replay::{ACTION, OBSERVATION, filled_replay};
 use workload::Workload;
 
@@ -106,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [critic, e_step, m_step] = times.map(|mut times| percentile(&mut times, 0.5));
     let improve_at = match config.improve_at {
         ImproveAt::States => "states",
-        ImproveAt::NextStates => "next-states",
+        _ => "next-states",
     };
     println!("{} states, {} sampled actions, {improve_at}", config.batch_size, config.sampled_actions);
     if let Some(memory) = resident_mebibytes() {
@@ -131,9 +132,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Parts {
     actor: mpo::GaussianActor,
     critic: mpo::QNetwork,
-    target_actor: mpo::GaussianActor,
-    target_critic: mpo::QNetwork,
-    optimizer: Optimizer,
+    target: TargetNetworks<mpo::GaussianActor, mpo::QNetwork>,
+    critic_step: CriticStep,
     e_step: EStep,
     m_step: MStep,
 }
@@ -144,9 +144,8 @@ impl Parts {
         Ok(Self {
             actor: agent.actor().clone(),
             critic: agent.critic().clone(),
-            target_actor: agent.actor().valid(),
-            target_critic: agent.critic().valid(),
-            optimizer: Optimizer::new(config.critic_optimizer.clone())?,
+            target: TargetNetworks::of(agent.actor(), agent.critic()),
+            critic_step: CriticStep::new(config.evaluation, config.critic_optimizer.clone())?,
             e_step: EStep::new(config.e_step.clone())?,
             m_step: MStep::new(config.m_step.clone(), ACTION, device)?,
         })
@@ -161,22 +160,14 @@ impl Parts {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<[f64; 3], Box<dyn Error>> {
-        let states = batch.next_observations.clone();
-        let shape = [config.batch_size, config.sampled_actions, ACTION];
-        let noise = TensorData::new(rng.normals(shape.iter().product()), shape);
-        let policy = self.target_actor.policy(states.clone());
-        let actions = policy.sample(Tensor::from_data(noise, device));
+        let states = self.target.sample(batch.next_observations.clone(), config.sampled_actions, rng);
         device.sync()?;
 
         let start = Instant::now();
-        let values = sampled_values(&self.target_critic, states.clone(), actions.clone().clamp(-1.0, 1.0));
-        let targets =
-            batch.rewards.clone() + batch.discounts.clone() * values.clone().mean_dim(1).squeeze_dim::<1>(1);
-        let taken = Tensor::from_inner(batch.actions.clone().clamp(-1.0, 1.0));
-        let observations = Tensor::from_inner(batch.observations.clone());
-        let errors = self.critic.errors(observations, taken, Tensor::from_inner(targets));
-        let loss = config.critic_loss.loss(errors);
-        self.critic = self.optimizer.step(self.critic.clone(), loss);
+        let values = self.target.values(&states);
+        let next_values = values.clone().mean_dim(1).squeeze_dim(1);
+        let critic = self.critic.clone();
+        (self.critic, _) = self.critic_step.improve(critic, &self.target, batch, next_values);
         device.sync()?;
         let critic = milliseconds(start);
 
@@ -185,7 +176,8 @@ impl Parts {
         let e_step = milliseconds(start);
 
         let start = Instant::now();
-        (self.actor, _) = self.m_step.improve(self.actor.clone(), states, &policy, actions, weights)?;
+        let SampledActions { observations, policy, actions } = states;
+        (self.actor, _) = self.m_step.improve(self.actor.clone(), observations, &policy, actions, weights)?;
         device.sync()?;
         Ok([critic, e_step, milliseconds(start)])
     }

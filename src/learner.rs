@@ -166,8 +166,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         // Actions of the target policy where it is improved and where the critic's targets need them. Next
         // states mostly serve for both, and so do their values.
         let target = &*target;
-        let mut sample =
-            |observations| target.sample(observations, config.sampled_actions, action_samples);
+        let mut sample = |observations| target.sample(observations, config.sampled_actions, action_samples);
         let (states, next, shared_values) = match config.improve_at {
             ImproveAt::States => {
                 let next = sample(batch.next_observations.clone());

@@ -29,6 +29,7 @@ impl Workload {
             average_rate: 1.0,
             ..modern.clone()
         };
+        plain.critic.loss = modern.critic.loss;
         match self {
             Self::W1 => paper,
             Self::W2 => plain,

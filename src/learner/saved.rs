@@ -38,7 +38,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         tensors.add_module("target_critic", &self.target.critic)?;
         let Multipliers { mean, covariance } = self.m_step.multipliers();
         tensors.add_vector("m_step.multiplier_mean", to_host("the multipliers", mean.clone())?)?;
-        tensors.add_vector("m_step.multiplier_covariance", to_host("the multipliers", covariance.clone())?)?;
+        tensors
+            .add_vector("m_step.multiplier_covariance", to_host("the multipliers", covariance.clone())?)?;
         tensors.add_vector("m_step.optimizer.averages", self.m_step.optimizer().averages()?)?;
         tensors.add_vector("critic_optimizer.averages", self.critic_step.optimizer().averages()?)?;
         Ok(Header {
@@ -55,8 +56,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
 
     /// The learner of a file, on this one's device.
     pub(crate) fn restored(&self, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
-        let sizes =
-            |observation, action| serde_json::json!({ "observation_size": observation, "action_size": action });
+        let sizes = |observation, action| serde_json::json!({ "observation_size": observation, "action_size": action });
         check_same(&header.config, &self.config)?;
         check_same(
             &sizes(header.observation_size, header.action_size),

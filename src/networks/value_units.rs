@@ -63,7 +63,6 @@ impl ValueUnits {
 pub fn rescaled(layer: Linear, factor: Tensor<1>, shift: Tensor<1>) -> Linear {
     let Linear { weight, bias } = layer;
     let weight = weight.map(|old| in_place_of(&old, old.clone().inner() * factor.clone().unsqueeze()));
-    let bias =
-        bias.map(|bias| bias.map(|old| in_place_of(&old, old.clone().inner() * factor + shift)));
+    let bias = bias.map(|bias| bias.map(|old| in_place_of(&old, old.clone().inner() * factor + shift)));
     Linear { weight, bias }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::common::agents::agent;
 use crate::common::presets::small;
 use crate::common::replays::{random_replay, rng};
-use burn::tensor::Device;
 use crate::common::seals::rewritten;
+use burn::tensor::Device;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{

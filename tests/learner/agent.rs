@@ -9,11 +9,11 @@ use crate::common::tensors::numbers;
 use crate::common::training::{quick, train};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use mpo::networks::{CriticLoss, Covariance, follow};
-use mpo::{GaussianActor, QNetwork, 
-    Action, ActionCost, ActionPenalty, Actor, Batch, Critic, Excursions, ImproveAt, Improved, Metrics,
-    MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, ReplayBuffer, Scale, Step, TemperatureSolver,
-    TrainerConfig,
+use mpo::networks::{Covariance, CriticLoss, follow};
+use mpo::{
+    Action, ActionCost, ActionPenalty, Actor, Batch, Critic, Excursions, GaussianActor, ImproveAt, Improved,
+    Metrics, MpoAgent, MpoConfig, NoiseColour, PolicyEvaluation, QNetwork, ReplayBuffer, Scale, Step,
+    TemperatureSolver, TrainerConfig,
 };
 
 /// Episodes of one step from the observation [1] back to it, with actions all over [-1, 1].

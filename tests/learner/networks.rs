@@ -3,8 +3,11 @@
 use crate::common::difference::largest_difference;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo::networks::{CriticLoss, Activation, Covariance, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig, QNetworkConfig, sampled_values};
-use mpo::{Distribution, Actor, Critic, GaussianActor, QNetwork, Error, Rng, Scale, Stream};
+use mpo::networks::{
+    Activation, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig,
+    QNetworkConfig, sampled_values,
+};
+use mpo::{Actor, Critic, Distribution, Error, GaussianActor, QNetwork, Rng, Scale, Stream};
 
 const OBSERVATION: usize = 5;
 const ACTION: usize = 3;
@@ -349,7 +352,8 @@ fn errors_are_weighed_in_units_of_the_targets_spread() {
             assert!((high - low - expected).abs() < 1e-6, "{low}, {high}, expected {expected}");
             let values = numbers(critic.values(observations.clone(), actions.clone()));
             let errors = values.iter().zip([90.0, 110.0, 130.0, 70.0]);
-            let square = errors.map(|(value, target)| (f64::from(*value) - target).powi(2)).sum::<f64>() / 4.0;
+            let square =
+                errors.map(|(value, target)| (f64::from(*value) - target).powi(2)).sum::<f64>() / 4.0;
             let expected = 0.5 * square * (f64::from(expected) / 3.0).powi(2);
             let loss = loss.into_scalar::<f64>();
             assert!((loss / expected - 1.0).abs() < 1e-4, "{loss}, expected {expected}");

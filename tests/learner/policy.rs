@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-use burn::tensor::Device;
 use crate::common::chain::Chain;
 use crate::common::networks::{LinearActor, Parabola};
 use crate::common::refusals;
@@ -13,6 +11,8 @@ use crate::common::seals::{rewritten, sealed};
 use crate::common::tensors::numbers;
 use crate::common::training::{quick, train};
 use crate::twice::{ACTION, OBSERVATION, Twice};
+use burn::module::Module;
+use burn::tensor::Device;
 use mpo::networks::{Activation, Covariance, NetworkConfig};
 use mpo::{ActionBounds, Error, MpoAgent, MpoConfig, Policy, Rng, Stream};
 use proptest::prelude::*;

@@ -5,8 +5,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::Distribution;
 use mpo::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig};
-use mpo::{Actor, GaussianActor, 
-    Constraint, Error, Gaussian, MStep, MStepConfig, MStepReport, MultiplierConfig, Rng, Scale, Stream,
+use mpo::{
+    Actor, Constraint, Error, Gaussian, GaussianActor, MStep, MStepConfig, MStepReport, MultiplierConfig,
+    Rng, Scale, Stream,
 };
 use proptest::prelude::*;
 

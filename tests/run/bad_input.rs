@@ -5,24 +5,24 @@ mod batches;
 mod faulty;
 mod settings;
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
 use crate::common::agents::agent;
-use batches::{WRONG_SHAPES, batch as good, sequences, spoilt, transitions, zeros};
-use faulty::Faulty;
-use settings::{COUNTS, NUMBERS, OF_TRAINERS};
 use crate::common::networks::{LinearActor, Parabola};
 use crate::common::presets::small;
 use crate::common::refusals::refused;
 use crate::common::replays::{random_replay, rng};
 use crate::common::tensors::numbers;
 use crate::common::training::{quick, train};
+use batches::{WRONG_SHAPES, batch as good, sequences, spoilt, transitions, zeros};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use faulty::Faulty;
 use mpo::networks::Covariance;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
     Action, ActionBounds, Actor, Batch, Constraint, Critic, Gaussian, MpoAgent, MpoConfig, Policy,
     PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Step, Stream, Trainer, TrainerConfig,
 };
+use settings::{COUNTS, NUMBERS, OF_TRAINERS};
 
 const NOT_FINITE: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
 

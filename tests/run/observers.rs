@@ -7,10 +7,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use burn::tensor::Device;
-use crate::environments::{Hot, Log, Recorder};
 use crate::common::tensors::numbers;
+use crate::environments::{Hot, Log, Recorder};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
+use burn::tensor::Device;
 use mpo::observers::{BestPolicy, EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
     ActionBounds, Environment, Error, Event, Metrics, Observer, Policy, Progress, Resumed, Step, Trainer,

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use crate::common::agents::agent;
-use crate::environments::{Call, Hot, Log, Recorder, STEPS};
 use crate::common::presets::small;
 use crate::common::tensors::numbers;
+use crate::environments::{Call, Hot, Log, Recorder, STEPS};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
