@@ -56,9 +56,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             target = TargetNetworks::of(&actor, &critic);
         }
     }
-    println!(
-        "the policy's force, upright and at rest: {:?}",
-        Policy::new(average).act(&[0.0, 1.0, 0.0, 0.0, 0.0])?
-    );
+    println!("force when upright: {:?}", Policy::new(average).act(&[0.0, 1.0, 0.0, 0.0, 0.0])?);
     Ok(())
 }
