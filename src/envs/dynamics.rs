@@ -2,7 +2,10 @@
 
 use std::array;
 
-use super::error::{ControlError, check_state, within_limit};
+use super::error::ControlError;
+
+/// The largest magnitude of a coordinate or velocity: beyond it MuJoCo, too, calls a state bad.
+const STATE_LIMIT: f64 = 1e10;
 
 /// The state of a simulation with `N` joint coordinates, named as in MuJoCo.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,16 +35,16 @@ impl<const N: usize> JointState<N> {
         }
     }
 
-    /// Checks a state that a caller wants to start from.
+    /// Checks that this is a state that can be simulated.
     pub(super) fn check(&self) -> Result<(), ControlError> {
-        check_state("qpos", &self.qpos)?;
-        check_state("qvel", &self.qvel)
-    }
-
-    /// The state that a time step led to, if it is one that can be simulated further.
-    pub(super) fn settled(self) -> Result<Self, ControlError> {
-        let mut values = self.qpos.iter().chain(&self.qvel);
-        if values.all(|&value| within_limit(value)) { Ok(self) } else { Err(ControlError::Diverged) }
+        // NaN is not within the limit.
+        let beyond = |value: &f64| !(value.abs() <= STATE_LIMIT);
+        for (place, values) in [("qpos", &self.qpos), ("qvel", &self.qvel)] {
+            if let Some(index) = values.iter().position(beyond) {
+                return Err(ControlError::State { place, index, value: values[index] });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -17,7 +17,6 @@
 mod acrobot;
 mod cartpole;
 mod dynamics;
-mod episode;
 mod error;
 mod hopper;
 #[cfg(feature = "gif")]
@@ -25,7 +24,7 @@ mod picture;
 #[cfg(feature = "gif")]
 mod recording;
 mod reward;
-mod step;
+mod task;
 
 pub use acrobot::Acrobot;
 pub use cartpole::Cartpole;
@@ -36,7 +35,7 @@ pub use hopper::Hopper;
 pub use picture::Picture;
 #[cfg(feature = "gif")]
 pub use recording::{Draw, record_episode};
-pub use step::ControlStep;
+pub use task::{ControlStep, ControlTask};
 
 /// The gravitational acceleration, downwards, in m/s^2.
 const GRAVITY: f64 = 9.81;

@@ -48,21 +48,21 @@ fn joints<const N: usize>(qpos: &[f64], qvel: &[f64]) -> JointState<N> {
     JointState { qpos: qpos.try_into().unwrap(), qvel: qvel.try_into().unwrap() }
 }
 
-/// A task from a recorded state: `$step` is its precise step. What the learner sees of a step has to be just
-/// that, rounded: it hands in a rounded action, which stiff contacts make too much of to compare it with the
+/// One control step of a task from a recorded state. What the learner sees of a step has to be just that,
+/// rounded: it hands in a rounded action, which stiff contacts make too much of to compare it with the
 /// recording.
 macro_rules! simulated {
-    ($task:expr, $qpos:expr, $qvel:expr, $action:expr, $step:expr) => {{
+    ($task:expr, $qpos:expr, $qvel:expr, $action:expr) => {{
         let mut task = $task;
         let start = joints($qpos, $qvel);
         let rounded: Vec<f32> = $action.iter().map(|&value| value as f32).collect();
         let seen_before = task.reset_to(start).unwrap();
         let seen = task.step(&rounded).unwrap();
         task.reset_to(start).unwrap();
-        let precise = $step(&mut task, widened(&rounded).try_into().unwrap()).unwrap();
+        let precise = task.step_f64(widened(&rounded)[..].try_into().unwrap()).unwrap();
         assert_eq!(seen, mpo::Step::from(precise));
         task.reset_to(start).unwrap();
-        let step = $step(&mut task, $action.try_into().unwrap()).unwrap();
+        let step = task.step_f64($action.try_into().unwrap()).unwrap();
         let state = task.state();
         Simulated {
             qpos: state.qpos.to_vec(),
@@ -76,19 +76,12 @@ macro_rules! simulated {
 
 /// One control step of a task.
 fn simulate(task: &str, qpos: &[f64], qvel: &[f64], action: &[f64]) -> Simulated {
-    let cartpole = |task: Cartpole| {
-        simulated!(task, qpos, qvel, action, |task: &mut Cartpole, [push]: [f64; 1]| task.step_f64(push))
-    };
-    let hopper = |task: Hopper| {
-        simulated!(task, qpos, qvel, action, |task: &mut Hopper, action: [f64; 4]| task.step_f64(&action))
-    };
+    let cartpole = |task: Cartpole| simulated!(task, qpos, qvel, action);
+    let hopper = |task: Hopper| simulated!(task, qpos, qvel, action);
     match task {
         "cartpole_balance" => cartpole(Cartpole::balance()),
         "cartpole_swingup" => cartpole(Cartpole::swingup()),
-        "acrobot_swingup" => {
-            let step = |task: &mut Acrobot, [torque]: [f64; 1]| task.step_f64(torque);
-            simulated!(Acrobot::swingup(), qpos, qvel, action, step)
-        }
+        "acrobot_swingup" => simulated!(Acrobot::swingup(), qpos, qvel, action),
         "hopper_stand" => hopper(Hopper::stand()),
         "hopper_hop" => hopper(Hopper::hop()),
         other => panic!("a recording of the task {other}, which this crate does not have"),

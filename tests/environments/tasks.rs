@@ -73,6 +73,12 @@ fn an_episode_is_cut_off_after_1000_steps() {
 }
 
 #[test]
+fn a_step_without_an_episode_is_refused_in_words() {
+    let expected = "no episode is running, accepted: step after reset or reset_to, 1000 times at most";
+    assert_eq!(Cartpole::swingup().step_f64(&[0.0]).unwrap_err().to_string(), expected);
+}
+
+#[test]
 fn a_refused_action_changes_nothing() {
     for (index, mut task) in tasks().into_iter().enumerate() {
         let mut undisturbed = tasks().remove(index);
@@ -93,6 +99,23 @@ fn a_refused_action_changes_nothing() {
                 assert_eq!(task.step(&action).unwrap_err().to_string(), message);
             }
             assert_eq!(task.step(&good), undisturbed.step(&good), "step {step}");
+        }
+    }
+}
+
+#[test]
+fn actions_act_up_to_one() {
+    let observed = |task: &mut Task, action: f32| {
+        let action = vec![action; actions(task)];
+        task.reset(3).unwrap();
+        task.step(&action).unwrap().observation
+    };
+    for mut task in tasks() {
+        for sign in [-1.0, 1.0] {
+            let full = observed(&mut task, sign);
+            assert_eq!(observed(&mut task, 1.5 * sign), full);
+            assert_eq!(observed(&mut task, f32::MAX * sign), full);
+            assert_ne!(observed(&mut task, 0.9 * sign), full);
         }
     }
 }

@@ -34,11 +34,11 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let models = packages.join("dm_control/suite");
     let mut agree = true;
     for mut task in [Cartpole::balance(), Cartpole::swingup()] {
-        let step = |task: &mut Cartpole, &[push]: &[f64; 1]| task.step_f64(push).map(|_| task.state());
+        let step = |task: &mut Cartpole, push: &[f64; 1]| task.step_f64(push).map(|_| task.state());
         let model = library.model(&models.join("cartpole.xml"))?;
         agree &= compare("cartpole", &mut task, Cartpole::state, step, model, 1)?;
     }
-    let step = |task: &mut Acrobot, &[torque]: &[f64; 1]| task.step_f64(torque).map(|_| task.state());
+    let step = |task: &mut Acrobot, torque: &[f64; 1]| task.step_f64(torque).map(|_| task.state());
     let model = library.model(&models.join("acrobot.xml"))?;
     agree &= compare("acrobot", &mut Acrobot::swingup(), Acrobot::state, step, model, 1)?;
     let step = |task: &mut Hopper, torques: &[f64; 4]| task.step_f64(torques).map(|_| task.state());

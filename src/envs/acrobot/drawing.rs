@@ -10,7 +10,7 @@ impl Draw for Acrobot {
 
     /// The target, the post that carries the shoulder, and the two links.
     fn draw(&self) -> Picture {
-        let [elbow, tip] = elbow_and_tip(&self.state);
+        let [elbow, tip] = elbow_and_tip(&self.state());
         let mut picture = Picture::new(SHOULDER, 4.8);
         picture.rectangle([-5.0, -1.0], [5.0, 0.0], LIGHT_GREY);
         picture.rectangle([-0.03, 0.0], [0.03, SHOULDER[1]], LIGHT_GREY);

@@ -7,16 +7,9 @@ mod physics;
 use std::f64::consts::PI;
 
 use self::physics::{LENGTH, State};
-use super::JointState;
-use super::episode::{Episode, widened};
-use super::error::ControlError;
 use super::reward::{Falloff, tolerance};
-use super::step::{ControlStep, rounded};
-use crate::environment::{ActionBounds, Environment, Step};
-use crate::rng::{Rng, Stream};
-
-const ACTIONS: usize = 1;
-const OBSERVATIONS: usize = 6;
+use super::task::{ControlTask, Task};
+use crate::rng::Rng;
 
 /// Where the shoulder is fixed and where the tip is to be, in the vertical plane (m).
 const SHOULDER: [f64; 2] = [0.0, 2.0];
@@ -46,82 +39,47 @@ const TARGET_RADIUS: f64 = 0.2;
 /// assert_eq!(acrobot.step(&[0.0])?.reward, 1.0);
 /// # Ok::<(), mpo::envs::ControlError>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Acrobot {
-    state: State,
-    episode: Episode,
-}
+pub type Acrobot = ControlTask<Swingup, 2, 1, 6>;
+
+/// The one task.
+#[derive(Debug, Clone, Copy)]
+pub struct Swingup;
 
 impl Acrobot {
     /// The task to swing both links up and keep them there, from rest in any position.
     pub fn swingup() -> Self {
-        Self { state: State { qpos: [PI, 0.0], qvel: [0.0; 2] }, episode: Episode::default() }
-    }
-
-    /// The state: the angles of shoulder and elbow (rad) in `qpos`, their rates in `qvel`. Before the first
-    /// reset both links hang at rest.
-    pub fn state(&self) -> JointState<2> {
-        self.state
-    }
-
-    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angles need not
-    /// lie in one turn.
-    ///
-    /// # Errors
-    /// [`ControlError::State`] if a number is not finite or exceeds a magnitude of 1e10.
-    pub fn reset_to(&mut self, state: JointState<2>) -> Result<Vec<f32>, ControlError> {
-        state.check()?;
-        self.state = state;
-        self.episode = Episode::begun();
-        Ok(rounded(&self.observation()))
-    }
-
-    /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
-    ///
-    /// # Errors
-    /// [`ControlError::Action`] if the action is not finite, [`ControlError::NoEpisode`] before the first
-    /// reset and after an episode's end, [`ControlError::Diverged`] if the simulation leaves what it can
-    /// simulate.
-    pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<6>, ControlError> {
-        self.episode.check(&[action])?;
-        self.state = physics::step(&self.state, action).settled()?;
-        Ok(ControlStep {
-            observation: self.observation(),
-            reward: reward(&self.state),
-            truncated: self.episode.advance(),
-        })
-    }
-
-    fn observation(&self) -> [f64; OBSERVATIONS] {
-        let State { qpos: [upper, elbow], qvel: [spin, bend] } = self.state;
-        let lower = upper + elbow;
-        [upper.sin(), lower.sin(), upper.cos(), lower.cos(), spin, bend]
+        Self::new(Swingup)
     }
 }
 
-impl Environment for Acrobot {
-    type Error = ControlError;
+impl Task<2, 1, 6> for Swingup {
+    type State = State;
 
-    fn observation_size(&self) -> usize {
-        OBSERVATIONS
+    #[inline]
+    fn joints(state: &State) -> &State {
+        state
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(ACTIONS)
+    fn step(state: &State, &[torque]: &[f64; 1]) -> State {
+        physics::step(state, torque)
     }
 
-    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, ControlError> {
-        let mut rng = Rng::stream(seed, Stream::Episodes);
-        self.reset_to(State { qpos: [rng.uniform(-PI, PI), rng.uniform(-PI, PI)], qvel: [0.0; 2] })
+    #[inline]
+    fn observation(&State { qpos: [upper, elbow], qvel: [spin, bend] }: &State) -> [f64; 6] {
+        let lower = upper + elbow;
+        [upper.sin(), lower.sin(), upper.cos(), lower.cos(), spin, bend]
     }
 
-    fn repeatable(&self) -> bool {
-        true
+    /// The Control Suite's smooth reward: how near the tip is to the target.
+    #[inline]
+    fn reward(&self, state: &State, _action: &[f64; 1]) -> f64 {
+        let [_, tip] = elbow_and_tip(state);
+        let distance = (tip[0] - TARGET[0]).hypot(tip[1] - TARGET[1]);
+        tolerance(distance, 0.0..=TARGET_RADIUS, 1.0, Falloff::Gaussian)
     }
 
-    fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
-        let [torque] = widened(action)?;
-        self.step_f64(torque).map(Step::from)
+    fn start(&self, rng: &mut Rng) -> State {
+        State { qpos: [rng.uniform(-PI, PI), rng.uniform(-PI, PI)], qvel: [0.0; 2] }
     }
 }
 
@@ -133,22 +91,16 @@ fn elbow_and_tip(state: &State) -> [[f64; 2]; 2] {
     [elbow, [elbow[0] + LENGTH * lower.sin(), elbow[1] + LENGTH * lower.cos()]]
 }
 
-/// The Control Suite's smooth reward: how near the tip is to the target.
-fn reward(state: &State) -> f64 {
-    let [_, tip] = elbow_and_tip(state);
-    let distance = (tip[0] - TARGET[0]).hypot(tip[1] - TARGET[1]);
-    tolerance(distance, 0.0..=TARGET_RADIUS, 1.0, Falloff::Gaussian, 0.1)
-}
-
 #[cfg(test)]
 mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
+    use crate::environment::Environment;
 
     #[test]
     fn the_reward_has_its_closed_form() {
-        let at = |qpos| reward(&State { qpos, qvel: [3.0; 2] });
+        let at = |qpos| Swingup.reward(&State { qpos, qvel: [3.0; 2] }, &[0.0]);
         assert_eq!(at([0.0, 0.0]), 1.0);
         // A tip 0.2 m off still counts in full: both links turned by 2 asin(0.05).
         assert_eq!(at([0.1, 0.0]), 1.0);

@@ -10,7 +10,7 @@ impl Draw for Cartpole {
 
     /// The rail with its soft ends, the cart and the pole.
     fn draw(&self) -> Picture {
-        let [position, angle] = self.state.qpos;
+        let [position, angle] = self.state().qpos;
         let mut picture = Picture::new([0.0, 0.15], 3.3);
         picture.rectangle([-RAIL, -0.02], [RAIL, 0.02], LIGHT_GREY);
         for end in [-RAIL, RAIL] {

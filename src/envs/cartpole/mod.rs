@@ -7,16 +7,9 @@ mod physics;
 use std::f64::consts::PI;
 
 use self::physics::State;
-use super::JointState;
-use super::episode::{Episode, widened};
-use super::error::ControlError;
 use super::reward::{Falloff, tolerance};
-use super::step::{ControlStep, rounded};
-use crate::environment::{ActionBounds, Environment, Step};
-use crate::rng::{Rng, Stream};
-
-const ACTIONS: usize = 1;
-const OBSERVATIONS: usize = 5;
+use super::task::{ControlTask, Task};
+use crate::rng::Rng;
 
 /// A pole on a cart that runs on a rail: `cartpole` of the DeepMind Control Suite.
 ///
@@ -43,16 +36,11 @@ const OBSERVATIONS: usize = 5;
 /// assert!(step.reward < 0.01 && !step.is_last());
 /// # Ok::<(), mpo::envs::ControlError>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Cartpole {
-    start: Start,
-    state: State,
-    episode: Episode,
-}
+pub type Cartpole = ControlTask<Start, 2, 1, 5>;
 
 /// Where an episode begins, the only difference between the tasks.
 #[derive(Debug, Clone, Copy)]
-enum Start {
+pub enum Start {
     Upright,
     Hanging,
 }
@@ -67,93 +55,42 @@ impl Cartpole {
     pub fn swingup() -> Self {
         Self::new(Start::Hanging)
     }
-
-    fn new(start: Start) -> Self {
-        let angle = match start {
-            Start::Upright => 0.0,
-            Start::Hanging => PI,
-        };
-        Self { start, state: State { qpos: [0.0, angle], qvel: [0.0; 2] }, episode: Episode::default() }
-    }
-
-    /// The state: position (m) and angle (rad, 0 upright) in `qpos`, their rates in `qvel`. Before the first
-    /// reset it is at rest in the middle.
-    pub fn state(&self) -> JointState<2> {
-        self.state
-    }
-
-    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state. The angle need not
-    /// lie in one turn.
-    ///
-    /// # Errors
-    /// [`ControlError::State`] if a number is not finite or exceeds a magnitude of 1e10.
-    pub fn reset_to(&mut self, state: JointState<2>) -> Result<Vec<f32>, ControlError> {
-        state.check()?;
-        self.state = state;
-        self.episode = Episode::begun();
-        Ok(rounded(&self.observation()))
-    }
-
-    /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
-    ///
-    /// # Errors
-    /// [`ControlError::Action`] if the action is not finite, [`ControlError::NoEpisode`] before the first
-    /// reset and after an episode's end, [`ControlError::Diverged`] if the simulation leaves what it can
-    /// simulate.
-    pub fn step_f64(&mut self, action: f64) -> Result<ControlStep<5>, ControlError> {
-        self.episode.check(&[action])?;
-        self.state = physics::step(&self.state, action).settled()?;
-        Ok(ControlStep {
-            observation: self.observation(),
-            reward: reward(&self.state, action),
-            truncated: self.episode.advance(),
-        })
-    }
-
-    fn observation(&self) -> [f64; OBSERVATIONS] {
-        let State { qpos: [position, angle], qvel: [velocity, spin] } = self.state;
-        [position, angle.cos(), angle.sin(), velocity, spin]
-    }
 }
 
-impl Environment for Cartpole {
-    type Error = ControlError;
+impl Task<2, 1, 5> for Start {
+    type State = State;
 
-    fn observation_size(&self) -> usize {
-        OBSERVATIONS
+    #[inline]
+    fn joints(state: &State) -> &State {
+        state
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(ACTIONS)
+    fn step(state: &State, &[push]: &[f64; 1]) -> State {
+        physics::step(state, push)
     }
 
-    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, ControlError> {
-        let mut rng = Rng::stream(seed, Stream::Episodes);
-        let qpos = match self.start {
+    #[inline]
+    fn observation(&State { qpos: [position, angle], qvel: [velocity, spin] }: &State) -> [f64; 5] {
+        [position, angle.cos(), angle.sin(), velocity, spin]
+    }
+
+    /// The smooth reward of the Control Suite, the same for both tasks.
+    #[inline]
+    fn reward(&self, state: &State, &[push]: &[f64; 1]) -> f64 {
+        let upright = (state.qpos[1].cos() + 1.0) / 2.0;
+        let centred = tolerance(state.qpos[0], 0.0..=0.0, 2.0, Falloff::Gaussian);
+        let small_action = tolerance(push, 0.0..=0.0, 1.0, Falloff::Quadratic);
+        let slow = tolerance(state.qvel[1], 0.0..=0.0, 5.0, Falloff::Gaussian);
+        upright * (1.0 + centred) / 2.0 * (4.0 + small_action) / 5.0 * (1.0 + slow) / 2.0
+    }
+
+    fn start(&self, rng: &mut Rng) -> State {
+        let qpos = match self {
             Start::Upright => [rng.uniform(-0.1, 0.1), rng.uniform(-0.034, 0.034)],
             Start::Hanging => [0.01 * rng.normal(), PI + 0.01 * rng.normal()],
         };
-        let qvel = [0.01 * rng.normal(), 0.01 * rng.normal()];
-        self.reset_to(State { qpos, qvel })
+        State { qpos, qvel: [0.01 * rng.normal(), 0.01 * rng.normal()] }
     }
-
-    fn repeatable(&self) -> bool {
-        true
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
-        let [push] = widened(action)?;
-        self.step_f64(push).map(Step::from)
-    }
-}
-
-/// The smooth reward of the Control Suite, the same for both tasks. `state` is that after the action.
-fn reward(state: &State, action: f64) -> f64 {
-    let upright = (state.qpos[1].cos() + 1.0) / 2.0;
-    let centred = tolerance(state.qpos[0], 0.0..=0.0, 2.0, Falloff::Gaussian, 0.1);
-    let small_action = tolerance(action, 0.0..=0.0, 1.0, Falloff::Quadratic, 0.0);
-    let slow = tolerance(state.qvel[1], 0.0..=0.0, 5.0, Falloff::Gaussian, 0.1);
-    upright * (1.0 + centred) / 2.0 * (4.0 + small_action) / 5.0 * (1.0 + slow) / 2.0
 }
 
 #[cfg(test)]
@@ -162,6 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::environment::{ActionBounds, Environment};
 
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let count = values.len() as f64;
@@ -222,19 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn step_is_step_f64_rounded() {
-        let mut precise = Cartpole::balance();
-        precise.reset(3).unwrap();
-        let mut plain = precise.clone();
-        let expected = precise.step_f64(0.25).unwrap();
-        let step = plain.step(&[0.25]).unwrap();
-        assert_eq!(step.observation, expected.observation.map(|value| value as f32));
-        assert_eq!(step.reward, expected.reward as f32);
-        assert_eq!(plain.state(), precise.state());
-    }
-
-    #[test]
     fn the_reward_has_its_closed_form() {
+        let reward = |state: &State, push| Start::Upright.reward(state, &[push]);
         let rest = State { qpos: [0.0; 2], qvel: [0.0; 2] };
         assert_eq!(reward(&rest, 0.0), 1.0);
         assert_relative_eq!(reward(&rest, -0.5), 0.95, max_relative = 1e-15);
@@ -246,33 +173,6 @@ mod tests {
         assert_relative_eq!(reward(&state([0.0, 0.0], 5.0), 0.0), 0.55, max_relative = 1e-14);
         assert_relative_eq!(reward(&state([0.0, PI / 3.0], 0.0), 0.0), 0.75, max_relative = 1e-14);
         assert_abs_diff_eq!(reward(&state([0.0, PI], 0.0), 0.0), 0.0);
-    }
-
-    #[test]
-    fn a_chosen_start_begins_a_full_episode() {
-        let mut cartpole = Cartpole::balance();
-        cartpole.reset(5).unwrap();
-        cartpole.step(&[0.0]).unwrap();
-        cartpole.reset_to(State { qpos: [0.0; 2], qvel: [0.0; 2] }).unwrap();
-        assert!((1..1000).all(|_| !cartpole.step(&[0.0]).unwrap().truncated));
-        assert!(cartpole.step(&[0.0]).unwrap().truncated);
-    }
-
-    #[test]
-    fn step_f64_refuses_what_step_refuses() {
-        let mut cartpole = Cartpole::swingup();
-        let message = |error: ControlError| error.to_string();
-        assert_eq!(
-            cartpole.step_f64(0.0).map_err(message).unwrap_err(),
-            "no episode is running, accepted: step after reset or reset_to, 1000 times at most"
-        );
-        cartpole.reset(0).unwrap();
-        let (state, episode) = (cartpole.state, cartpole.episode);
-        assert_eq!(
-            cartpole.step_f64(f64::NAN).map_err(message).unwrap_err(),
-            "the action is NaN at index 0, accepted: finite numbers"
-        );
-        assert_eq!((cartpole.state, cartpole.episode), (state, episode));
     }
 
     proptest! {

@@ -23,9 +23,14 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The force of the constraint where its acceleration exceeds the target by `excess`: it only pushes.
-    pub(super) fn force(&self, excess: f64) -> f64 {
-        -self.stiffness * excess.min(0.0)
+    /// By how much an acceleration exceeds the target; the constraint is active if it is negative.
+    pub(super) fn excess(&self, acceleration: &Vector) -> f64 {
+        inner(&self.jacobian, acceleration) - self.target
+    }
+
+    /// The force of the constraint under an acceleration: it only pushes.
+    pub(super) fn force(&self, acceleration: &Vector) -> f64 {
+        -self.stiffness * self.excess(acceleration).min(0.0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where the hopper's bodies touch the floor and each other.
 
+use std::array;
+
 use super::capsules::{Placed, Touch, touches};
 use super::chain::Chain;
 use super::matrix::Vector;
@@ -45,11 +47,7 @@ pub(super) fn find(chain: &Chain, mut report: impl FnMut(&Contact)) {
             }
         }
     }
-    let mut index = 0;
-    let placed = ends.map(|ends| {
-        index += 1;
-        Placed::new(ends, CAPSULE[index - 1].radius)
-    });
+    let placed: [_; CAPSULE.len()] = array::from_fn(|index| Placed::new(ends[index], CAPSULE[index].radius));
     for (first, above) in CAPSULE.iter().zip(&placed) {
         for (second, below) in CAPSULE.iter().zip(&placed) {
             // Bodies that share a joint overlap there.

@@ -14,18 +14,12 @@ mod solver;
 use std::f64::consts::PI;
 
 use self::chain::Chain;
-use self::constraints::Row;
 use self::model::{FOOT, JOINT, JOINTS, MOTORS, TORSO};
 use self::physics::State;
 use super::JointState;
-use super::episode::{Episode, widened};
-use super::error::ControlError;
 use super::reward::{Falloff, tolerance};
-use super::step::{ControlStep, rounded};
-use crate::environment::{ActionBounds, Environment, Step};
-use crate::rng::{Rng, Stream};
-
-const OBSERVATIONS: usize = 15;
+use super::task::{ControlTask, Task};
+use crate::rng::Rng;
 
 /// How far the torso is to be above the foot where the hopper stands (m).
 const STAND_HEIGHT: f64 = 0.6;
@@ -58,18 +52,11 @@ const HOP_SPEED: f64 = 2.0;
 /// assert!((0.0..=1.0).contains(&step.reward));
 /// # Ok::<(), mpo::envs::ControlError>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Hopper {
-    goal: Goal,
-    state: State,
-    episode: Episode,
-    /// The constraints of the last state: room that every step uses again.
-    rows: Vec<Row>,
-}
+pub type Hopper = ControlTask<Goal, JOINTS, MOTORS, 15>;
 
 /// What is rewarded, the only difference between the tasks.
 #[derive(Debug, Clone, Copy)]
-enum Goal {
+pub enum Goal {
     Stand,
     Hop,
 }
@@ -84,102 +71,56 @@ impl Hopper {
     pub fn hop() -> Self {
         Self::new(Goal::Hop)
     }
-
-    fn new(goal: Goal) -> Self {
-        let mut rows = Vec::new();
-        let state = State::new(JointState { qpos: [0.0; JOINTS], qvel: [0.0; JOINTS] }, &mut rows);
-        Self { goal, state, episode: Episode::default(), rows }
-    }
-
-    /// The state: positions (m) and angles (rad) in `qpos`, their rates in `qvel`. Before the first reset it
-    /// stands with straight joints.
-    pub fn state(&self) -> JointState<7> {
-        self.state.joints
-    }
-
-    /// Starts a new episode as [`reset`](Environment::reset) does, but in a chosen state.
-    ///
-    /// # Errors
-    /// [`ControlError::State`] if a number is not finite or exceeds a magnitude of 1e10.
-    pub fn reset_to(&mut self, state: JointState<7>) -> Result<Vec<f32>, ControlError> {
-        state.check()?;
-        self.state = State::new(state, &mut self.rows);
-        self.episode = Episode::begun();
-        Ok(rounded(&self.observation()))
-    }
-
-    /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
-    ///
-    /// # Errors
-    /// [`ControlError::Action`] if the action is not finite, [`ControlError::NoEpisode`] before the first
-    /// reset and after an episode's end, [`ControlError::Diverged`] if the simulation leaves what it can
-    /// simulate.
-    pub fn step_f64(&mut self, action: &[f64; 4]) -> Result<ControlStep<15>, ControlError> {
-        self.episode.check(action)?;
-        let next = self.state.step(action, &mut self.rows);
-        next.joints.settled()?;
-        self.state = next;
-        Ok(ControlStep {
-            observation: self.observation(),
-            reward: reward(self.goal, &self.state.joints, action),
-            truncated: self.episode.advance(),
-        })
-    }
-
-    fn observation(&self) -> [f64; OBSERVATIONS] {
-        let mut observation = [0.0; OBSERVATIONS];
-        observation[..6].copy_from_slice(&self.state.joints.qpos[1..]);
-        observation[6..13].copy_from_slice(&self.state.joints.qvel);
-        observation[13..].copy_from_slice(&self.state.touch.map(f64::ln_1p));
-        observation
-    }
 }
 
-impl Environment for Hopper {
-    type Error = ControlError;
+impl Task<JOINTS, MOTORS, 15> for Goal {
+    type State = State;
 
-    fn observation_size(&self) -> usize {
-        OBSERVATIONS
+    #[inline]
+    fn joints(state: &State) -> &JointState<JOINTS> {
+        &state.joints
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(MOTORS)
+    fn step(state: &State, action: &[f64; MOTORS]) -> State {
+        state.step(action)
     }
 
-    fn reset(&mut self, seed: u64) -> Result<Vec<f32>, ControlError> {
-        let mut rng = Rng::stream(seed, Stream::Episodes);
+    #[inline]
+    fn observation(state: &State) -> [f64; 15] {
+        let mut observation = [0.0; 15];
+        observation[..6].copy_from_slice(&state.joints.qpos[1..]);
+        observation[6..13].copy_from_slice(&state.joints.qvel);
+        observation[13..].copy_from_slice(&state.touch.map(f64::ln_1p));
+        observation
+    }
+
+    #[inline]
+    fn reward(&self, joints: &JointState<JOINTS>, action: &[f64; MOTORS]) -> f64 {
+        let chain = Chain::new(&joints.qpos);
+        let height = chain.centre(TORSO)[1] - chain.centre(FOOT)[1];
+        if !(STAND_HEIGHT..=2.0).contains(&height) {
+            return 0.0;
+        }
+        match self {
+            Goal::Stand => {
+                let small = action.map(|torque| tolerance(torque, 0.0..=0.0, 1.0, Falloff::Quadratic));
+                (4.0 + small.iter().sum::<f64>() / MOTORS as f64) / 5.0
+            }
+            Goal::Hop => {
+                let speed = chain.speed(&joints.qvel);
+                tolerance(speed, HOP_SPEED..=f64::INFINITY, HOP_SPEED / 2.0, Falloff::Linear)
+            }
+        }
+    }
+
+    fn start(&self, rng: &mut Rng) -> JointState<JOINTS> {
         let pitch = rng.uniform(-PI, PI);
         let [waist, hip, knee, ankle] = JOINT.map(|joint| {
             let [low, high] = joint.range.map(f64::to_radians);
             rng.uniform(low, high)
         });
-        self.reset_to(JointState { qpos: [0.0, 0.0, pitch, waist, hip, knee, ankle], qvel: [0.0; JOINTS] })
+        JointState { qpos: [0.0, 0.0, pitch, waist, hip, knee, ankle], qvel: [0.0; JOINTS] }
     }
-
-    fn repeatable(&self) -> bool {
-        true
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Step, ControlError> {
-        self.step_f64(&widened(action)?).map(Step::from)
-    }
-}
-
-fn reward(goal: Goal, joints: &JointState<JOINTS>, action: &[f64; MOTORS]) -> f64 {
-    let chain = Chain::new(&joints.qpos);
-    let height = chain.centre(TORSO)[1] - chain.centre(FOOT)[1];
-    let standing = tolerance(height, STAND_HEIGHT..=2.0, 0.0, Falloff::Linear, 0.0);
-    standing
-        * match goal {
-            Goal::Stand => {
-                let small = action.map(|torque| tolerance(torque, 0.0..=0.0, 1.0, Falloff::Quadratic, 0.0));
-                (4.0 + small.iter().sum::<f64>() / MOTORS as f64) / 5.0
-            }
-            Goal::Hop => {
-                let speed = chain.speed(&joints.qvel);
-                tolerance(speed, HOP_SPEED..=f64::INFINITY, HOP_SPEED / 2.0, Falloff::Linear, 0.5)
-            }
-        }
 }
 
 #[cfg(test)]
@@ -187,18 +128,19 @@ mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
+    use crate::environment::Environment;
 
     const STRAIGHT: JointState<7> = JointState { qpos: [0.0; 7], qvel: [0.0; 7] };
 
     #[test]
     fn the_rewards_have_their_closed_forms() {
-        let stand = |joints: JointState<7>, action| reward(Goal::Stand, &joints, action);
+        let stand = |joints: JointState<7>, action| Goal::Stand.reward(&joints, action);
         assert_eq!(stand(STRAIGHT, &[0.0; 4]), 1.0);
         assert_relative_eq!(stand(STRAIGHT, &[1.0, -3.0, 1.0, -1.0]), 0.8, max_relative = 1e-15);
         assert_relative_eq!(stand(STRAIGHT, &[0.5, 0.0, 0.0, 0.0]), 0.9875, max_relative = 1e-15);
         let hop = |speed: f64| {
             let qvel = [speed, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
-            reward(Goal::Hop, &JointState { qvel, ..STRAIGHT }, &[0.3; 4])
+            Goal::Hop.reward(&JointState { qvel, ..STRAIGHT }, &[0.3; 4])
         };
         for (speed, expected) in [(3.0, 1.0), (2.0, 1.0), (1.5, 0.75), (1.0, 0.5), (0.0, 0.0), (-1.0, 0.0)] {
             assert_relative_eq!(hop(speed), expected, max_relative = 1e-14);
@@ -207,7 +149,7 @@ mod tests {
         let lying = JointState { qpos: [0.0, 0.0, PI / 2.0, 0.0, 0.0, 0.0, 0.0], qvel: [5.0; 7] };
         let folded = JointState { qpos: [0.0, 0.0, 0.0, 0.0, -1.5, 2.6, 0.0], qvel: [5.0; 7] };
         for joints in [lying, folded] {
-            assert_eq!((stand(joints, &[0.0; 4]), reward(Goal::Hop, &joints, &[0.0; 4])), (0.0, 0.0));
+            assert_eq!((stand(joints, &[0.0; 4]), Goal::Hop.reward(&joints, &[0.0; 4])), (0.0, 0.0));
         }
     }
 

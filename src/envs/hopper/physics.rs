@@ -4,7 +4,7 @@ use std::array;
 
 use super::chain::Chain;
 use super::constraints::{Row, collect};
-use super::matrix::{Vector, inner, solve};
+use super::matrix::{Vector, solve};
 use super::model::{DAMPING, JOINT, JOINTS, MOTORS, WAIST};
 use super::solver::minimise;
 use crate::envs::dynamics::JointState;
@@ -18,7 +18,7 @@ pub(super) const CONTROL_STEP: f64 = TIME_STEP * STEPS as f64;
 
 /// The hopper, and what it felt.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct State {
+pub struct State {
     pub joints: JointState<JOINTS>,
     /// The normal forces on toe and heel, in newtons.
     pub touch: [f64; 2],
@@ -27,22 +27,21 @@ pub(super) struct State {
 }
 
 impl State {
-    /// A state without a past: the touch is that of motors at rest.
-    pub(super) fn new(joints: JointState<JOINTS>, rows: &mut Vec<Row>) -> Self {
-        let mut state = Self { joints, touch: [0.0; 2], acceleration: [0.0; JOINTS] };
-        let forces = Forces::new(&joints, [0.0; MOTORS], &state.acceleration, rows);
-        state.touch = forces.touch;
-        state
-    }
-
-    /// The state one control step later. Of the action, only its part in [-1, 1] acts. `rows` is room to work
-    /// in.
-    pub(super) fn step(&self, action: &[f64; MOTORS], rows: &mut Vec<Row>) -> Self {
-        let action = action.map(|torque| torque.clamp(-1.0, 1.0));
+    /// The state one control step later, for an action in [-1, 1].
+    pub(super) fn step(&self, action: &[f64; MOTORS]) -> Self {
+        let mut rows = Vec::new();
         (0..STEPS).fold(self.clone(), |state, _| {
-            let forces = Forces::new(&state.joints, action, &state.acceleration, rows);
-            forces.integrate(&state.joints)
+            Forces::new(&state.joints, action, &state.acceleration, &mut rows).integrate(&state.joints)
         })
+    }
+}
+
+impl From<JointState<JOINTS>> for State {
+    /// A state without a past: the touch is that of motors at rest.
+    fn from(joints: JointState<JOINTS>) -> Self {
+        let acceleration = [0.0; JOINTS];
+        let forces = Forces::new(&joints, &[0.0; MOTORS], &acceleration, &mut Vec::new());
+        Self { joints, touch: forces.touch, acceleration }
     }
 }
 
@@ -55,7 +54,8 @@ struct Forces {
 }
 
 impl Forces {
-    fn new(joints: &JointState<JOINTS>, action: [f64; MOTORS], guess: &Vector, rows: &mut Vec<Row>) -> Self {
+    /// `rows` is room for the constraints, used again in every step.
+    fn new(joints: &JointState<JOINTS>, action: &[f64; MOTORS], guess: &Vector, rows: &mut Vec<Row>) -> Self {
         let chain = Chain::new(&joints.qpos);
         let inertia = chain.inertia();
         let mut total = chain.bias(&joints.qvel).map(|force| -force);
@@ -70,7 +70,7 @@ impl Forces {
         }
         let acceleration = minimise(&inertia, &total, rows, guess);
         for row in rows.iter() {
-            let force = row.force(inner(&row.jacobian, &acceleration) - row.target);
+            let force = row.force(&acceleration);
             for (total, entry) in total.iter_mut().zip(&row.jacobian) {
                 *total += force * entry;
             }
@@ -116,11 +116,10 @@ mod tests {
 
     #[test]
     fn in_the_air_the_centre_of_mass_falls_freely() {
-        let mut rows = Vec::new();
         let mut joints = upright(3.0);
         joints.qvel = [0.5, 1.0, 0.3, 0.0, 0.0, 0.0, 0.0];
         let [x, z] = centre_of_mass(&joints);
-        let mut state = State::new(joints, &mut rows);
+        let mut state = State::from(joints);
         let speed = Chain::new(&joints.qpos).speed(&joints.qvel);
         let rise = {
             let moved = centre_of_mass(&JointState {
@@ -130,7 +129,7 @@ mod tests {
             (moved[1] - z) / 1e-6
         };
         for _ in 0..10 {
-            state = state.step(&[1.0, -1.0, 0.5, 0.2], &mut rows);
+            state = state.step(&[1.0, -1.0, 0.5, 0.2]);
             assert_eq!(state.touch, [0.0; 2]);
         }
         // 0.2 s; what the centre of mass does does not depend on the motors. Euler's steps err by their size.
@@ -141,19 +140,14 @@ mod tests {
 
     #[test]
     fn at_rest_the_floor_carries_the_weight() {
-        let mut rows = Vec::new();
-        let mut state = State::new(upright(0.0), &mut rows);
+        let mut state = State::from(upright(0.0));
         for _ in 0..1000 {
-            state = state.step(&[0.0; MOTORS], &mut rows);
+            state = state.step(&[0.0; MOTORS]);
         }
         assert!(state.joints.qvel.iter().all(|rate| rate.abs() < 0.02), "{state:?}");
-        let chain = Chain::new(&state.joints.qpos);
-        collect(&state.joints, &chain, &mut rows);
-        let forces = Forces::new(&state.joints, [0.0; MOTORS], &[0.0; JOINTS], &mut rows);
-        let lift: f64 = rows
-            .iter()
-            .map(|row| row.jacobian[1] * row.force(inner(&row.jacobian, &forces.acceleration) - row.target))
-            .sum();
+        let mut rows = Vec::new();
+        let forces = Forces::new(&state.joints, &[0.0; MOTORS], &[0.0; JOINTS], &mut rows);
+        let lift: f64 = rows.iter().map(|row| row.jacobian[1] * row.force(&forces.acceleration)).sum();
         let weight = 9.81 * BODY.iter().map(|body| body.mass).sum::<f64>();
         assert_abs_diff_eq!(lift, weight, epsilon = 0.02 * weight);
     }

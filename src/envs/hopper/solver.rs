@@ -20,7 +20,8 @@ pub(super) fn minimise(inertia: &Matrix, force: &Vector, rows: &[Row], guess: &V
         let step = solve(hessian, gradient.map(|slope| -slope));
         let slope = inner(&gradient, &step);
         let target: Vector = array::from_fn(|joint| point[joint] + step[joint]);
-        if slope >= 0.0 || rows.iter().all(|row| is_active(row, &target) == is_active(row, &point)) {
+        let same = |row: &Row| (row.excess(&target) < 0.0) == (row.excess(&point) < 0.0);
+        if slope >= 0.0 || rows.iter().all(same) {
             return target;
         }
         let length = line_minimum(slope, inner(&step, &product(inertia, &step)), rows, &point, &step);
@@ -29,21 +30,13 @@ pub(super) fn minimise(inertia: &Matrix, force: &Vector, rows: &[Row], guess: &V
     point
 }
 
-fn excess(row: &Row, point: &Vector) -> f64 {
-    inner(&row.jacobian, point) - row.target
-}
-
-fn is_active(row: &Row, point: &Vector) -> bool {
-    excess(row, point) < 0.0
-}
-
 /// Gradient and second derivative of the objective.
 fn derivatives(inertia: &Matrix, force: &Vector, rows: &[Row], point: &Vector) -> (Vector, Matrix) {
     let momentum = product(inertia, point);
     let mut gradient = array::from_fn(|joint| momentum[joint] - force[joint]);
     let mut hessian = *inertia;
     for row in rows {
-        let excess = excess(row, point);
+        let excess = row.excess(point);
         if excess < 0.0 {
             for (slope, entry) in gradient.iter_mut().zip(&row.jacobian) {
                 *slope += row.stiffness * excess * entry;
@@ -60,7 +53,7 @@ fn line_minimum(slope: f64, curvature: f64, rows: &[Row], point: &Vector, step: 
     let along = |length: f64| {
         let (mut slope, mut rise) = (slope + length * curvature, curvature);
         for row in rows {
-            let (start, rate) = (excess(row, point), inner(&row.jacobian, step));
+            let (start, rate) = (row.excess(point), inner(&row.jacobian, step));
             let end = start + length * rate;
             slope += row.stiffness * rate * (end.min(0.0) - start.min(0.0));
             if end < 0.0 {
@@ -97,7 +90,7 @@ mod tests {
     use super::*;
 
     fn objective(inertia: &Matrix, force: &Vector, rows: &[Row], point: &Vector) -> f64 {
-        let held: f64 = rows.iter().map(|row| row.stiffness * excess(row, point).min(0.0).powi(2)).sum();
+        let held: f64 = rows.iter().map(|row| row.stiffness * row.excess(point).min(0.0).powi(2)).sum();
         0.5 * inner(point, &product(inertia, point)) - inner(force, point) + 0.5 * held
     }
 
@@ -123,7 +116,7 @@ mod tests {
             // M a - f = J' (forces of the rows): Newton's equation, and no force pulls.
             let mut forces = force;
             for row in &rows {
-                let push = row.force(excess(row, &minimum));
+                let push = row.force(&minimum);
                 prop_assert!(push >= 0.0);
                 for (force, entry) in forces.iter_mut().zip(&row.jacobian) {
                     *force += push * entry;
