@@ -282,7 +282,8 @@ mod tests {
         assert_eq!(latest(&replay, 0, 3), None, "it is over");
         push(&mut replay, 2, 6.0, false);
         assert!(latest(&replay, 2, 4).is_some());
-        [7.0, 8.0].into_iter().for_each(|number| push(&mut replay, 2, number, false));
+        push(&mut replay, 2, 7.0, false);
+        push(&mut replay, 2, 8.0, false);
         assert_eq!(latest(&replay, 2, 6), None, "its first observation is evicted");
     }
 }
