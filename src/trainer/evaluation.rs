@@ -1,23 +1,32 @@
 //! Whole episodes played with the mean action, beside the training.
 
-use super::Trainer;
 use super::failures::Broken;
+use super::{State, Trainer};
 use crate::environment::Environment;
 use crate::error::{Result, check};
 use crate::networks::{Actor, Critic};
 use crate::observer::{Evaluation, Event};
 
 impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
-    /// Plays `episodes` with the mean action, without learning from them.
+    /// Plays `episodes` with the mean action, without learning from them. The run's own evaluations stay as
+    /// they would be without it.
     ///
     /// # Errors
     /// If `episodes` is 0, the policy's action is not finite, or the environment fails more often in a row
     /// than the settings tolerate.
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation> {
         check("episodes", episodes, |&count| count > 0, "at least 1")?;
+        self.play(episodes, |state| {
+            let due = &state.evaluation_seeds;
+            state.other_evaluation_seeds.get_or_insert_with(|| due.clone()).next_seed()
+        })
+    }
+
+    fn play(&mut self, episodes: usize, seed: impl Fn(&mut State) -> u64) -> Result<Evaluation> {
         let mut returns = Vec::with_capacity(episodes);
         while returns.len() < episodes {
-            match self.evaluation_episode() {
+            let seed = seed(&mut self.state);
+            match self.evaluation_episode(seed) {
                 Ok(sum) => {
                     self.state.failed_evaluation_episodes.end();
                     returns.push(sum);
@@ -29,9 +38,8 @@ impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
     }
 
     /// The return of an episode played with the mean action.
-    fn evaluation_episode(&mut self) -> Result<f64, Broken> {
+    fn evaluation_episode(&mut self, seed: u64) -> Result<f64, Broken> {
         let (environment, mut sum) = (&mut self.evaluation_environment, 0.0);
-        let seed = self.state.evaluation_seeds.next_seed();
         let mut observation = environment.reset(seed).map_err(Broken::Environment)?;
         loop {
             let action = self.agent.mean_action(&observation)?;
@@ -52,12 +60,13 @@ impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
 
     /// Evaluates the policy and tells the observers.
     pub(super) fn report_evaluation(&mut self) -> Result<Evaluation> {
-        let seeds = self.state.evaluation_seeds.clone();
-        let latest = self.evaluate(self.config.evaluation_episodes)?;
-        if !self.evaluation_due() {
-            // The one at the end of a run: those of a longer run stay as they are.
-            self.state.evaluation_seeds = seeds;
-        }
+        let episodes = self.config.evaluation_episodes;
+        let latest = if self.evaluation_due() {
+            self.state.other_evaluation_seeds = None;
+            self.play(episodes, |state| state.evaluation_seeds.next_seed())?
+        } else {
+            self.evaluate(episodes)?
+        };
         self.state.evaluations.push((self.steps(), latest));
         self.push(Event::Evaluation(latest));
         self.tell()?;

@@ -54,8 +54,8 @@ pub struct Resumed {
 
 impl<E: Environment, A: Actor + 'static, C: Critic> Trainer<E, A, C> {
     /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last
-    /// evaluation and report of metrics are part of what is saved; a run that goes on from there learns the
-    /// same.
+    /// evaluation and report of metrics are part of what is saved; a run that goes on from there learns and
+    /// evaluates the same.
     ///
     /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that
     /// is for the next `run` to say, and no part of the checkpoint.

@@ -12,7 +12,10 @@ pub(super) struct State {
     pub counts: Counts,
     pub episode_seeds: Rng,
     pub replay_samples: Rng,
+    /// Of the evaluations every period.
     pub evaluation_seeds: Rng,
+    /// Of those besides, as at the end of a run: from where the period's are, so that these stay the same.
+    pub other_evaluation_seeds: Option<Rng>,
     /// The episode under way.
     pub episode: Option<Episode>,
     /// The return of the episode that the latest step ended, until it is reported.
@@ -51,6 +54,7 @@ impl State {
             episode_seeds: Rng::stream(seed, Stream::Episodes),
             replay_samples: Rng::stream(seed, Stream::Replay),
             evaluation_seeds: Rng::stream(seed, Stream::Evaluation),
+            other_evaluation_seeds: None,
             episode: None,
             episode_return: None,
             reported: true,

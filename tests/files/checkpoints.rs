@@ -252,7 +252,6 @@ fn a_resumed_run_goes_on_beyond_its_goal() {
     again.resume().unwrap();
     let summary = again.run_for(100).unwrap();
     assert_eq!((summary.counts.environment_steps, summary.reason), (500, StopReason::Steps));
-    // The evaluation at the checkpoint's step, due after it, was made again.
     assert_eq!(again.evaluations().iter().map(|&(steps, _)| steps).collect::<Vec<_>>(), [400, 500]);
 }
 
