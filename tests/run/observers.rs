@@ -294,9 +294,11 @@ impl Environment for Scripted {
     }
 }
 
-/// Trains in `folder` with an evaluation every ten steps, whose mean returns these are. What the policy does
-/// at each, and which of them the file holds after each.
-fn best(folder: &Path, returns: &[f32], steps: u64) -> (Trainer<Scripted>, Arc<Mutex<Vec<[u32; 2]>>>) {
+/// After each evaluation, the bits of what the policy does, and of what the one in the file does.
+type Actions = Arc<Mutex<Vec<[u32; 2]>>>;
+
+/// A trainer that goes on with the run in `folder`, where evaluations every ten steps have these returns.
+fn best(folder: &Path, returns: &[f32], steps: u64) -> (Trainer<Scripted>, Actions) {
     let config = TrainerConfig {
         updates_per_step: 1.0,
         warm_up_steps: 5,

@@ -44,14 +44,16 @@ pub fn trainer(config: TrainerConfig) -> Trainer<Recorder> {
 
 /// Every event with the steps, updates and iterations made by then.
 #[derive(Clone, Default)]
-pub struct Heard(Arc<Mutex<Vec<(Event, [u64; 3])>>>);
+pub struct Heard(Arc<Mutex<Events>>);
+
+type Events = Vec<(Event, [u64; 3])>;
 
 impl Heard {
-    pub fn borrow(&self) -> MutexGuard<'_, Vec<(Event, [u64; 3])>> {
+    pub fn borrow(&self) -> MutexGuard<'_, Events> {
         self.0.lock().unwrap()
     }
 
-    pub fn take(&self) -> Vec<(Event, [u64; 3])> {
+    pub fn take(&self) -> Events {
         std::mem::take(&mut *self.borrow())
     }
 }
