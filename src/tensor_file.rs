@@ -226,7 +226,7 @@ fn parse<H: DeserializeOwned, T>(
     match tensors.0.first_key_value() {
         None => Ok(loaded),
         Some((name, Numbers { shape, .. })) => {
-            Err(unfit(format!("a file with {name}, of shape {shape:?}, that is not looked for")))
+            Err(unfit(format!("a file with {name}, of shape {shape:?}, which is not expected")))
         }
     }
 }

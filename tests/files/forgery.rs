@@ -169,6 +169,7 @@ pub fn try_forgery(forgery: &Forgery) {
         fs::write(&path, &files[forgery.file]).unwrap();
         match outcome {
             Ok(()) => {}
+            Err(Error::Damaged { damage, .. }) if damage.contains("checksum") => panic!("{damage}"),
             Err(Error::Damaged { .. } | Error::Format { .. } | Error::NonFinite { .. }) => {}
             Err(error) => panic!("{error:?}"),
         }

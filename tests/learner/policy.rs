@@ -274,7 +274,7 @@ fn other_networks_are_refused_by_name() {
         // As many numbers in all.
         (([6, 4], false), ["first of shape [2, 6], not [2, 4]", "name and shape"]),
         (([4, 7], false), ["second of shape [4, 7], not [4, 6]", "name and shape"]),
-        (([4, 6], true), ["offset, of shape [2], that is not looked for", "name and shape"]),
+        (([4, 6], true), ["offset, of shape [2], which is not expected", "name and shape"]),
     ] {
         policy(hidden, offset).save(&path).unwrap();
         let mut other = policy([4, 6], false);
