@@ -4,18 +4,18 @@ mod saved;
 
 use burn::tensor::Device;
 
-use crate::action::Action;
-use crate::batch::Batch;
 use crate::behaviour::Behaviour;
-use crate::config::MpoConfig;
-use crate::distribution::Constraint;
-use crate::environment::{ActionBounds, Environment};
 use crate::error::{Result, check};
+use crate::experience::action::Action;
+use crate::experience::batch::Batch;
+use crate::experience::environment::{ActionBounds, Environment};
+use crate::experience::replay::ReplayBuffer;
 use crate::learner::Learner;
-use crate::metrics::Metrics;
+use crate::learner::config::MpoConfig;
+use crate::learner::metrics::Metrics;
+use crate::mathematics::distribution::Constraint;
 use crate::networks::{Actor, Covariance, Critic, GaussianActor, QNetwork};
 use crate::policy::Policy;
-use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
 
 /// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation: a [`Learner`], and a

@@ -2,12 +2,12 @@
 
 use burn::tensor::Tensor;
 
-use crate::action::Action;
-use crate::distribution::Distribution;
 use crate::error::{Result, check_finite};
+use crate::experience::action::Action;
 use crate::exploration::{Exploration, Explorer, Noise};
 use crate::host::{tensor, to_host};
 use crate::learner::Learner;
+use crate::mathematics::distribution::Distribution;
 use crate::networks::{Actor, Critic};
 use crate::policy::{ACTION, Policy};
 use crate::rng::Rng;

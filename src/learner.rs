@@ -1,25 +1,32 @@
 //! What learns: [`Learner`], to be read beside the paper's Algorithm 1.
 
+pub(crate) mod action_cost;
+pub(crate) mod config;
+pub(crate) mod critic_step;
+pub(crate) mod e_step;
+pub(crate) mod m_step;
+pub(crate) mod metrics;
 mod saved;
+pub(crate) mod target_networks;
 
 use burn::tensor::Device;
 
-use crate::batch::Batch;
-use crate::config::{ImproveAt, MpoConfig};
-use crate::critic_step::{CriticStep, PolicyEvaluation};
 use crate::devices::is_cpu;
-use crate::e_step::EStep;
-use crate::environment::ActionBounds;
 use crate::error::Result;
+use crate::experience::batch::Batch;
+use crate::experience::environment::ActionBounds;
+use crate::experience::replay::ReplayBuffer;
 use crate::host::read;
-use crate::m_step::MStep;
+use crate::learner::config::{ImproveAt, MpoConfig};
+use crate::learner::critic_step::{CriticStep, PolicyEvaluation};
+use crate::learner::e_step::EStep;
+use crate::learner::m_step::MStep;
+use crate::learner::metrics::Metrics;
+use crate::learner::target_networks::TargetNetworks;
 use crate::memory::keep_freed_blocks;
-use crate::metrics::Metrics;
 use crate::networks::{Actor, Critic, follow, parameter_sum, shared_device, with_own_gradients};
 use crate::policy::Policy;
-use crate::replay::ReplayBuffer;
 use crate::rng::{Rng, Stream};
-use crate::target_networks::TargetNetworks;
 
 pub(crate) use saved::Header;
 
@@ -147,7 +154,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it).
     pub fn step(&self, batch: &Batch) -> Result<(Self, Metrics)> {
         batch.check(
-            self.config.evaluation,
+            matches!(self.config.evaluation, PolicyEvaluation::Retrace { .. }),
             self.actor.observation_size(),
             self.actor.action_size(),
             &self.device,

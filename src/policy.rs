@@ -7,14 +7,14 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::distribution::Distribution;
-use crate::environment::ActionBounds;
 use crate::error::{Result, check_finite, check_size};
-use crate::file::{Kind, Refusal, check_same};
+use crate::experience::environment::ActionBounds;
+use crate::files::file::{Kind, Refusal, check_same};
+use crate::files::tensor_file::{self, Tensors};
 use crate::host::{tensor, to_host};
+use crate::mathematics::distribution::Distribution;
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of};
 use crate::rng::{Rng, Stream};
-use crate::tensor_file::{self, Tensors};
 
 /// What errors of a policy's action call it.
 pub(crate) const ACTION: &str = "the policy's action";

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::MpoAgent;
 use crate::error::Result;
 use crate::exploration::Explorer;
-use crate::file::Kind;
+use crate::files::file::Kind;
+use crate::files::tensor_file::{self, Tensors};
 use crate::learner;
 use crate::networks::{Actor, Critic};
-use crate::tensor_file::{self, Tensors};
 
 const FILE: Kind = Kind {
     name: "mpo agent",

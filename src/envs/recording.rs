@@ -6,9 +6,9 @@ use std::path::Path;
 use gif::{Encoder, EncodingError, Frame, Repeat};
 
 use super::picture::Picture;
-use crate::environment::{Checked, Environment};
 use crate::error::{Error, Result};
-use crate::file::replace;
+use crate::experience::environment::{Checked, Environment};
+use crate::files::file::replace;
 
 /// A control task that can be drawn.
 pub trait Draw: Environment {

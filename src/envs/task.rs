@@ -2,7 +2,7 @@
 
 use super::JointState;
 use super::error::ControlError;
-use crate::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{ActionBounds, Environment, Step};
 use crate::rng::{Rng, Stream};
 
 /// The control steps after which every episode is cut off.

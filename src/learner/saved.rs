@@ -3,16 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
-use crate::config::MpoConfig;
-use crate::distribution::Multipliers;
-use crate::e_step::EStep;
 use crate::error::Result;
-use crate::file::{Refusal, check_same};
+use crate::files::file::{Refusal, check_same};
+use crate::files::tensor_file::Tensors;
 use crate::host::{tensor, to_host};
+use crate::learner::config::MpoConfig;
+use crate::learner::e_step::EStep;
+use crate::learner::target_networks::TargetNetworks;
+use crate::mathematics::distribution::Multipliers;
 use crate::networks::{Actor, Critic, Optimizer};
 use crate::rng::Rng;
-use crate::target_networks::TargetNetworks;
-use crate::tensor_file::Tensors;
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]

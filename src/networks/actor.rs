@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
 use super::parameters::is_trainable;
-use crate::distribution::Distribution;
 use crate::error::{Result, check, check_count};
-use crate::gaussian::{Gaussian, Scale};
+use crate::mathematics::distribution::Distribution;
+use crate::mathematics::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
 
 /// A policy that the M-step can train: any Burn module that gives a [`Distribution`], such as a [`Gaussian`],

@@ -319,7 +319,7 @@ fn best(folder: &Path, returns: &[f32], steps: u64) -> (Trainer<Scripted>, Actio
             let first = |action: mpo::Result<Vec<f32>>| action.unwrap()[0].to_bits();
             let saved = Policy::load(&file, &Device::flex()).unwrap();
             let observation = [0.3, 0.7];
-            let pair = [progress.policy.mean_action(&observation), saved.mean_action(&observation)];
+            let pair = [progress.policy.act(&observation), saved.act(&observation)];
             seen.lock().unwrap().push(pair.map(first));
         }
         ControlFlow::Continue(())

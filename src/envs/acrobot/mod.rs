@@ -96,7 +96,7 @@ mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
-    use crate::environment::Environment;
+    use crate::experience::environment::Environment;
 
     #[test]
     fn the_reward_has_its_closed_form() {

@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::environment::{ActionBounds, Environment};
+    use crate::experience::environment::{ActionBounds, Environment};
 
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let count = values.len() as f64;

@@ -128,7 +128,7 @@ mod tests {
     use approx::assert_relative_eq;
 
     use super::*;
-    use crate::environment::Environment;
+    use crate::experience::environment::Environment;
 
     const STRAIGHT: JointState<7> = JointState { qpos: [0.0; 7], qvel: [0.0; 7] };
 

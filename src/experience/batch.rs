@@ -1,0 +1,122 @@
+//! What is drawn from the replay and learnt from.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::error::{Result, check, check_shape};
+use crate::host::indices;
+
+/// What an agent learns from in one update: a step a row, on a device. The rows of a sequence stand one after
+/// another; n-step transitions are sequences of one row.
+///
+/// Sequences go around their episodes: behind an episode's last step its first one follows, so that every
+/// step stands in as many sequences as any other, and no episode is too short for one.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// How many rows a sequence has: 1 for transitions.
+    pub steps: usize,
+    /// s_t, `[rows, observation]`.
+    pub observations: Tensor<2>,
+    /// a_t, `[rows, action]`.
+    pub actions: Tensor<2>,
+    /// r_t, `[rows]`; in transitions Σ_k γᵏ r_{t+k} over the steps up to the next observation.
+    pub rewards: Tensor<1>,
+    /// γᵏ for the k steps up to the next observation, 0 if the task ended on the way, `[rows]`.
+    pub discounts: Tensor<1>,
+    /// log b(a_t|s_t) of the behaviour policy, `[rows]`.
+    pub log_probabilities: Tensor<1>,
+    /// 1 if the row before led to this one, 0 at the first row of a sequence or of an episode, `[rows]`.
+    pub continued: Tensor<1>,
+    /// The observation that the step led to, also at an episode's end, `[rows, observation]`; in transitions
+    /// the one n steps on, or the episode's last if that comes first.
+    pub next_observations: Tensor<2>,
+    /// Where the policy is improved.
+    pub improved: Improved,
+}
+
+/// At which states the policy is improved if [`ImproveAt::NextStates`](crate::ImproveAt::NextStates) asks for
+/// others than the batch's own: n steps on, on the episode taken as a circle of the T states in which the
+/// agent acted, s_0 to s_{T-1}. From s_t that is s_{(t + n) mod T}, the next observation in all but the last
+/// n steps of an episode. As many steps of an episode lead to one of these states as to any other, whatever T
+/// and n: once each, and never to s_T.
+#[derive(Debug, Clone)]
+pub struct Improved {
+    /// `[rows, observation]`.
+    pub observations: Tensor<2>,
+    /// The rows whose next observation is another state, and one whose value counts: the ends of episodes
+    /// that were cut off. In ascending order. It is evaluated besides.
+    pub apart: Vec<usize>,
+}
+
+impl Batch {
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.observations.dims()[0]
+    }
+
+    /// The states at which sampled actions and their values serve for both halves of an update: those where the
+    /// policy is improved, then the next ones that are apart, `[rows and more, observation]`.
+    pub fn evaluated(&self) -> Tensor<2> {
+        let improved = self.improved.observations.clone();
+        if self.improved.apart.is_empty() {
+            return improved;
+        }
+        let apart = indices(self.improved.apart.iter().copied(), &improved.device());
+        Tensor::cat(vec![improved, self.next_observations.clone().select(0, apart)], 0)
+    }
+
+    /// V(s') of the next observations, `[rows]`: the means over the samples of the `values` at the
+    /// [evaluated](Self::evaluated) states, `[rows and more, samples]`.
+    pub fn next_values(&self, values: Tensor<2>) -> Tensor<1> {
+        let values = values.mean_dim(1).squeeze_dim(1);
+        if self.improved.apart.is_empty() {
+            return values;
+        }
+        let rows = self.rows();
+        let mut places: Vec<usize> = (0..rows).collect();
+        self.improved.apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
+        let places = indices(places.into_iter(), &values.device());
+        values.select(0, places)
+    }
+
+    /// Checks that the rows are sequences, or single transitions where those are learnt from, and that all
+    /// tensors fit networks of these sizes and are on this device.
+    pub(crate) fn check(
+        &self,
+        sequences: bool,
+        observation_size: usize,
+        action_size: usize,
+        device: &Device,
+    ) -> Result<()> {
+        let [rows, _] = self.observations.dims();
+        let fitting = |&steps: &usize| steps == 1 || sequences && steps > 0 && rows.is_multiple_of(steps);
+        let accepted = match sequences {
+            true => "at least 1, and the rows a multiple of it",
+            false => "1, as MpoConfig::evaluation is NStep",
+        };
+        check("batch.steps", self.steps, fitting, accepted)?;
+        let states = [rows, observation_size];
+        fits("batch.observations", &self.observations, states, device)?;
+        fits("batch.actions", &self.actions, [rows, action_size], device)?;
+        fits("batch.rewards", &self.rewards, [rows], device)?;
+        fits("batch.discounts", &self.discounts, [rows], device)?;
+        fits("batch.log_probabilities", &self.log_probabilities, [rows], device)?;
+        fits("batch.continued", &self.continued, [rows], device)?;
+        fits("batch.next_observations", &self.next_observations, states, device)?;
+        fits("batch.improved.observations", &self.improved.observations, states, device)?;
+        let ascending = |apart: &&Vec<usize>| {
+            apart.is_sorted_by(|row, later| row < later) && apart.last().is_none_or(|&last| last < rows)
+        };
+        check("batch.improved.apart", &self.improved.apart, ascending, "rows of the batch, ascending")
+    }
+}
+
+fn fits<const D: usize>(
+    place: &'static str,
+    tensor: &Tensor<D>,
+    shape: [usize; D],
+    device: &Device,
+) -> Result<()> {
+    check_shape(place, &tensor.dims(), &shape)?;
+    let same = |own: &Device| own == device && !own.is_autodiff();
+    check(place, tensor.device(), same, "a tensor on the agent's device, without autodiff")
+}

@@ -1,0 +1,4 @@
+//! The library's files: whole and undamaged, or refused.
+
+pub(crate) mod file;
+pub(crate) mod tensor_file;

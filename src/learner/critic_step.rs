@@ -1,0 +1,139 @@
+//! Policy evaluation: the critic's regression on its targets.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, check};
+use crate::experience::batch::Batch;
+use crate::learner::target_networks::TargetNetworks;
+use crate::mathematics::distribution::Distribution;
+use crate::mathematics::targets::{mean_value, retrace_targets, retrace_traces, td_targets};
+use crate::networks::{Actor, Critic, Optimizer, OptimizerConfig};
+
+/// How the targets of the critic are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub enum PolicyEvaluation {
+    /// The rewards of up to `steps` steps as they were seen, then the target critic. 1 is TD(0), the paper's.
+    /// More steps carry rewards back faster, but are biased towards the older policies that took them; 3 to 5
+    /// is usual.
+    NStep {
+        /// Accepted: at least 1.
+        steps: usize,
+    },
+    /// Retrace(λ): sequences corrected for the policy having changed.
+    Retrace {
+        /// The length of the sequences. Accepted: at least 1.
+        steps: usize,
+        /// λ. Accepted: 0 to 1; the paper's is 1.
+        lambda: f64,
+    },
+}
+
+/// Policy evaluation (Algorithm 1, lines 11 to 17): regresses a critic on what the values of the actions taken
+/// should be, by the target networks.
+#[derive(Debug, Clone)]
+pub struct CriticStep {
+    evaluation: PolicyEvaluation,
+    optimizer: Optimizer,
+}
+
+impl CriticStep {
+    /// Policy evaluation with these settings.
+    ///
+    /// # Errors
+    /// If a setting lies outside its accepted range.
+    pub fn new(evaluation: PolicyEvaluation, optimizer: OptimizerConfig) -> Result<Self> {
+        let (steps, lambda) = match evaluation {
+            PolicyEvaluation::NStep { steps } => (steps, 1.0),
+            PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
+        };
+        check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
+        check("Retrace::lambda", lambda, |lambda| (0.0..=1.0).contains(lambda), "0 to 1")?;
+        Ok(Self { evaluation, optimizer: Optimizer::new(optimizer)? })
+    }
+
+    /// The critic before it learns from a batch, whose observations it has seen. With the first batch its
+    /// values, and those of its target, begin where they would be if every reward were the mean one: from 0 it
+    /// would take as many copies to the target as the horizon is long.
+    #[must_use]
+    pub fn prepare<A: Actor, C: Critic>(
+        &self,
+        critic: C,
+        target: &mut TargetNetworks<A, C>,
+        batch: &Batch,
+    ) -> C {
+        let critic = critic.observe(&batch.observations);
+        if self.optimizer.steps() > 0 {
+            return critic;
+        }
+        let critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
+        target.critic = critic.valid();
+        critic
+    }
+
+    /// One step of a [prepared](Self::prepare) critic, and its loss `[1]`, without gradients. `next_values`
+    /// are V(s') = mean_j Q'(s', a'_j) over actions of the target policy at the batch's next observations,
+    /// `[rows]`.
+    pub fn improve<A: Actor, C: Critic>(
+        &mut self,
+        critic: C,
+        target: &TargetNetworks<A, C>,
+        batch: &Batch,
+        next_values: Tensor<1>,
+    ) -> (C, Tensor<1>) {
+        let targets = self.targets(target, batch, next_values);
+        let taken = batch.actions.clone().clamp(-1.0, 1.0);
+        let (critic, loss) = critic.loss(batch.observations.clone(), taken, targets);
+        let value = loss.clone().inner();
+        (self.optimizer.step(critic, loss), value)
+    }
+
+    /// What the values of the actions taken should be, `[rows]`.
+    fn targets<A: Actor, C: Critic>(
+        &self,
+        target: &TargetNetworks<A, C>,
+        batch: &Batch,
+        next_values: Tensor<1>,
+    ) -> Tensor<1> {
+        let (rewards, discounts) = (batch.rewards.clone(), batch.discounts.clone());
+        let PolicyEvaluation::Retrace { lambda, .. } = self.evaluation else {
+            return td_targets(rewards, discounts, next_values);
+        };
+        let [rows] = rewards.dims();
+        let in_sequences = |numbers: Tensor<1>| numbers.reshape([rows / batch.steps, batch.steps]);
+        let actions = batch.actions.clone().unsqueeze_dim::<3>(1);
+        let log_probabilities =
+            target.actor.policy(batch.observations.clone()).log_probability(actions.clone());
+        let values = target.values_of(batch.observations.clone(), actions);
+        let traces = retrace_traces(
+            in_sequences(log_probabilities.reshape([rows])),
+            in_sequences(batch.log_probabilities.clone()),
+            lambda,
+        );
+        let targets = retrace_targets(
+            in_sequences(rewards),
+            in_sequences(discounts),
+            in_sequences(next_values),
+            in_sequences(values.reshape([rows])),
+            // Nothing that follows in another turn around the episode counts for what comes before.
+            traces * in_sequences(batch.continued.clone()),
+        );
+        targets.reshape([rows])
+    }
+
+    pub(crate) fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// This step with an optimizer with another history.
+    pub(crate) fn with_optimizer(self, optimizer: Optimizer) -> Self {
+        Self { optimizer, ..self }
+    }
+
+    /// See [`Optimizer::take_squared_norms`].
+    pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
+        self.optimizer.take_squared_norms()
+    }
+}

@@ -1,0 +1,212 @@
+//! The E-step: action values to weights.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, check, check_shape};
+use crate::host::{tensor, to_host};
+use crate::mathematics::dual::{Dual, DualForm, DualSolution};
+
+/// Settings of the [`EStep`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EStepConfig {
+    /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the
+    /// actions. Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual
+    /// choice, and log M (all weight on the best of M actions) the largest that makes a difference.
+    pub epsilon: f64,
+    /// How the temperature is found.
+    pub solver: TemperatureSolver,
+    /// How the dual is computed; anything but the stable form is for comparison only.
+    pub form: DualForm,
+    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) may choose, in the unit of the values
+    /// that it is given; an agent gives it those of its critic, in units of their spread where that
+    /// [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
+    /// temperature free; else differences far below it count as none: they are the critic's noise.
+    pub minimum_temperature: f64,
+}
+
+impl Default for EStepConfig {
+    /// As in the default preset.
+    fn default() -> Self {
+        Self {
+            epsilon: 0.1,
+            solver: TemperatureSolver::Exact,
+            form: DualForm::Stable,
+            minimum_temperature: 0.005,
+        }
+    }
+}
+
+/// How the [`EStep`] finds the temperature of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub enum TemperatureSolver {
+    /// Minimises the batch's dual to a relative gap of 1e-6 or better.
+    #[default]
+    Exact,
+    /// One Adam step a batch on x, with η = softplus(x) + 1e-8: the usual approximation (Acme, arXiv
+    /// 2006.00979), for comparison. It knows no lowest temperature, and so no optimum at one:
+    /// [`DualSolution::interior`] always holds.
+    GradientStep {
+        /// Adam's learning rate on x; 0.01 is usual.
+        learning_rate: f64,
+        /// The temperature to start from; it should be of the order of the values' spread.
+        initial_temperature: f64,
+    },
+}
+
+/// The non-parametric E-step (replication paper, eq. 6-8): weights of the sampled actions that raise the
+/// expected value as far as ε allows.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use mpo::{EStep, EStepConfig};
+///
+/// # fn main() -> mpo::Result<()> {
+/// let values = Tensor::from_floats([[0.0, 1.0, 2.0], [5.0, 5.0, 8.0]], &Device::flex());
+/// let solution = EStep::new(EStepConfig::default())?.solve(values)?;
+/// assert!((solution.dual.kl - 0.1).abs() < 1e-6);
+/// assert!(solution.dual.interior);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EStep {
+    config: EStepConfig,
+    /// The last batch's temperature: the exact solver starts from it.
+    last: Option<f64>,
+    descent: Descent,
+}
+
+/// What an [`EStep`] found for one batch.
+#[derive(Debug, Clone)]
+pub struct EStepSolution {
+    /// The weights q, `[batch, samples]`, those of each state summing to 1.
+    pub weights: Tensor<2>,
+    /// Temperature, dual value, realised KL divergence, duality gap, and whether the optimum is interior.
+    pub dual: DualSolution,
+}
+
+impl EStep {
+    /// An E-step with these settings.
+    ///
+    /// # Errors
+    /// If a setting lies outside its accepted range.
+    pub fn new(config: EStepConfig) -> Result<Self> {
+        check(
+            "EStepConfig::epsilon",
+            config.epsilon,
+            |&e| e > 0.0 && e.is_finite(),
+            "a positive, finite number",
+        )?;
+        check(
+            "EStepConfig::minimum_temperature",
+            config.minimum_temperature,
+            |&bound| bound >= 0.0 && bound.is_finite(),
+            "0 or more, finite",
+        )?;
+        let positive = |&x: &f64| x > 0.0 && x.is_finite();
+        let mut descent = Descent::default();
+        if let TemperatureSolver::GradientStep { learning_rate, initial_temperature } = config.solver {
+            check("GradientStep::learning_rate", learning_rate, positive, "a positive, finite number")?;
+            check(
+                "GradientStep::initial_temperature",
+                initial_temperature,
+                positive,
+                "a positive, finite number",
+            )?;
+            descent = Descent::from_temperature(initial_temperature);
+        }
+        Ok(Self { config, last: None, descent })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &EStepConfig {
+        &self.config
+    }
+
+    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`.
+    ///
+    /// # Errors
+    /// If there is no state or action, or a value is not finite; the E-step then stays as it was.
+    pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
+        self.solve_from(values, None)
+    }
+
+    /// The same where the actions are all that there are, rather than samples: `prior` holds the policy's
+    /// probability of each, `[batch, actions]`, in place of 1/M.
+    ///
+    /// # Errors
+    /// If there is no state or action, a value is not finite, or the probabilities of a state are negative or
+    /// do not sum to 1; the E-step then stays as it was.
+    pub fn solve_with_prior(&mut self, values: Tensor<2>, prior: Tensor<2>) -> Result<EStepSolution> {
+        self.solve_from(values, Some(prior))
+    }
+
+    fn solve_from(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
+        let (shape, device) = (values.dims(), values.device());
+        check_shape("action values", &shape, &shape)?;
+        let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
+        let mut dual = Dual::new(to_host("action values", values)?, shape[1], epsilon)?.with_form(form);
+        if let Some(prior) = prior {
+            check_shape("the prior", &prior.dims(), &shape)?;
+            dual = dual.with_prior(to_host("the prior", prior)?)?;
+        }
+        let solution = match self.config.solver {
+            TemperatureSolver::GradientStep { learning_rate, .. } => {
+                self.descent.step(&dual, learning_rate, epsilon)
+            }
+            TemperatureSolver::Exact => dual.solve(minimum_temperature, self.last)?,
+        };
+        if solution.interior {
+            self.last = Some(solution.temperature);
+        }
+        let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
+        Ok(EStepSolution { weights: tensor(weights, shape, &device), dual: solution })
+    }
+}
+
+/// Adam on x with η = softplus(x) + 1e-8.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Descent {
+    x: f64,
+    first: f64,
+    second: f64,
+    steps: i32,
+}
+
+impl Descent {
+    const FLOOR: f64 = 1e-8;
+
+    fn from_temperature(temperature: f64) -> Self {
+        // The inverse of softplus: log(exp(η) - 1) = η + log(1 - exp(-η)).
+        let x = temperature + (-(-temperature).exp_m1()).ln();
+        Self { x, ..Self::default() }
+    }
+
+    /// The solution at the temperature before the step, as the weights of a batch do not wait for its own
+    /// step.
+    fn step(&mut self, dual: &Dual, learning_rate: f64, epsilon: f64) -> DualSolution {
+        let temperature = self.x.max(0.0) + (-self.x.abs()).exp().ln_1p() + Self::FLOOR;
+        let point = dual.evaluate(temperature);
+        let gradient = (epsilon - point.kl) / (1.0 + (-self.x).exp());
+        // Only the unstable form has infinite gradients, and no step then.
+        if gradient.is_finite() {
+            self.steps = self.steps.saturating_add(1);
+            self.first += 0.1 * (gradient - self.first);
+            self.second += 0.001 * (gradient * gradient - self.second);
+            let first = self.first / (1.0 - 0.9_f64.powi(self.steps));
+            let second = self.second / (1.0 - 0.999_f64.powi(self.steps));
+            self.x -= learning_rate * first / (second.sqrt() + 1e-8);
+        }
+        DualSolution {
+            temperature,
+            value: point.value,
+            kl: point.kl,
+            gap: (temperature * (epsilon - point.kl)).max(0.0),
+            interior: true,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The target networks: sampled actions, and what they are worth.
+
+use burn::tensor::Tensor;
+
+use crate::host::tensor;
+use crate::mathematics::distribution::Distribution;
+use crate::networks::{Actor, Critic, sampled_values};
+use crate::rng::Rng;
+
+/// The policy π_i and the critic Q' of an iteration (θ_i and φ' in Algorithm 1), copies without gradients: the
+/// E-step samples and weighs by them, the critic's targets are made of them.
+#[derive(Debug, Clone)]
+pub struct TargetNetworks<A: Actor, C: Critic> {
+    /// π_i.
+    pub actor: A,
+    /// Q'.
+    pub critic: C,
+}
+
+/// States with actions sampled from a policy.
+#[derive(Debug, Clone)]
+pub struct SampledActions<D> {
+    /// `[rows, observation]`
+    pub observations: Tensor<2>,
+    /// The policy that they are sampled from.
+    pub policy: D,
+    /// `[rows, samples, action]`, not clipped.
+    pub actions: Tensor<3>,
+}
+
+impl<A: Actor, C: Critic> TargetNetworks<A, C> {
+    /// Copies of these networks.
+    pub fn of(actor: &A, critic: &C) -> Self {
+        Self { actor: actor.valid(), critic: critic.valid() }
+    }
+
+    /// Samples actions of the target policy at `observations`, `[rows, observation]`.
+    pub fn sample(
+        &self,
+        observations: Tensor<2>,
+        samples: usize,
+        rng: &mut Rng,
+    ) -> SampledActions<A::Distribution> {
+        let policy = self.actor.policy(observations.clone());
+        let shape = [policy.states(), samples, policy.action_size()];
+        let noise = rng.normals(shape.iter().product());
+        let actions = policy.sample(tensor(noise, shape, &observations.device()));
+        SampledActions { observations, policy, actions }
+    }
+
+    /// Q'(s, a) of sampled actions, `[rows, samples]`.
+    pub fn values(&self, states: &SampledActions<A::Distribution>) -> Tensor<2> {
+        self.values_of(states.observations.clone(), states.actions.clone())
+    }
+
+    /// Q'(s, a) of `actions` `[rows, samples, action]`, clipped to [-1, 1], as `[rows, samples]`.
+    pub fn values_of(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        sampled_values(&self.critic, observations, actions.clamp(-1.0, 1.0))
+    }
+}
+
+impl<D: Distribution> SampledActions<D> {
+    /// Those of the first `rows` states.
+    pub fn first(&self, rows: usize) -> Self {
+        Self {
+            observations: self.observations.clone().narrow(0, 0, rows),
+            policy: self.policy.narrow(0, rows),
+            actions: self.actions.clone().narrow(0, 0, rows),
+        }
+    }
+}

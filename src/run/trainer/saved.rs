@@ -1,0 +1,260 @@
+//! A whole run in a folder, and the run that goes on from it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Episode, InARow, State, Trainer, TrainerConfig};
+use crate::error::{Error, Result};
+use crate::experience::environment::Environment;
+use crate::experience::replay::ReplayBuffer;
+use crate::files::file::{self, Kind, Refusal, check_same};
+use crate::networks::{Actor, Critic};
+use crate::run::observer::Event;
+
+const FILE: Kind = Kind {
+    name: "mpo run",
+    version: 2,
+    accepted: "a run's file of format version 2, which mpo 0.1 writes and reads",
+};
+
+/// The files of a checkpoint.
+const RUN: &str = "run.mpo";
+const AGENT: &str = "agent.mpo";
+const REPLAY: &str = "replay.mpo";
+
+/// All of a run but agent and replay.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    config: TrainerConfig,
+    /// All that the agent has made, some perhaps before this run.
+    agent_updates: u64,
+    /// The observations that the replay had been given.
+    observations: usize,
+    state: State,
+}
+
+/// Where a run goes on: what [`Trainer::resume`] found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// The checkpoint loaded; none where there was none yet and the run starts afresh.
+    pub checkpoint: Option<PathBuf>,
+    /// The environment steps that had been made.
+    pub environment_steps: u64,
+    /// The step of the latest evaluation that had been made.
+    pub evaluated_steps: Option<u64>,
+    /// The step of the latest report of metrics that had been made.
+    pub reported_steps: Option<u64>,
+    /// What was wrong with newer checkpoints, which were set aside.
+    pub damaged: Vec<Error>,
+}
+
+impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+    /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last
+    /// evaluation and report of metrics are part of what is saved; a run that goes on from there learns and
+    /// evaluates the same.
+    ///
+    /// What observers have not heard of, as one of them failed, they are told first; if one fails again, that
+    /// is for the next `run` to say, and no part of the checkpoint.
+    ///
+    /// # Errors
+    /// If no folder was named with [`save_into`](Trainer::save_into), it holds checkpoints of another run or
+    /// is another trainer's, or a file cannot be written. The run and older checkpoints are as they were.
+    pub fn save(&mut self) -> Result<PathBuf> {
+        // Those that fail have not heard of it, and `run` tells them again.
+        let _ = self.tell();
+        let path = self.write()?;
+        let _ = self.tell();
+        Ok(path)
+    }
+
+    /// Writes a checkpoint, for the observers to be told of.
+    fn write(&mut self) -> Result<PathBuf> {
+        self.claim_folder()?;
+        self.count_seconds();
+        let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
+        let started = Instant::now();
+        let path = checkpoints.save(self.steps(), |folder| {
+            let run = Run {
+                config: self.config.clone(),
+                agent_updates: self.agent.updates(),
+                observations: self.replay.given(),
+                state: self.state.clone(),
+            };
+            file::write(&folder.join(RUN), &FILE, &run, |_| Ok(()))?;
+            self.agent.save(folder.join(AGENT))?;
+            self.replay.save(folder.join(REPLAY))
+        })?;
+        tracing::info!(path = %path.display(), seconds = started.elapsed().as_secs_f64(), "saved");
+        (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
+        self.push(Event::Saved);
+        Ok(path)
+    }
+
+    /// Saves a checkpoint if one is due, and tells the observers. One that cannot be written is due again
+    /// with the next period, unless that is too often in a row.
+    pub(super) fn save_if_due(&mut self) -> Result<()> {
+        let period = self.config.checkpoint_period;
+        let due = self.events.stop || self.steps() / period > self.save_tried / period;
+        if !due || self.is_saved() {
+            return Ok(());
+        }
+        match self.write() {
+            Ok(_) => self.failed_saves.end(),
+            Err(error @ Error::File { .. }) => {
+                self.push(Event::SaveFailed { cause: error.to_string() });
+                self.failed_saves.add(error, self.config.tolerated_failed_saves)?;
+                self.save_tried = self.steps();
+            }
+            Err(error) => return Err(error),
+        }
+        self.tell()
+    }
+
+    /// Saves a checkpoint at the end of a run, and tells the observers.
+    pub(super) fn save_at_end(&mut self) -> Result<()> {
+        if !self.is_saved() {
+            self.write()?;
+        }
+        self.tell()
+    }
+
+    /// Whether there is a checkpoint of this step, or no folder for it.
+    fn is_saved(&self) -> bool {
+        self.checkpoints.is_none() || self.steps() <= self.saved.unwrap_or(0)
+    }
+
+    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run
+    /// had never been interrupted; where there is none, the run starts afresh. A damaged checkpoint is
+    /// reported and set aside, and the one before it is loaded.
+    ///
+    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed,
+    /// replay capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save,
+    /// and what to tolerate may be new, as may the device. The result is the run that was interrupted, bit
+    /// for bit, on the same backend, with an environment that is [repeatable](Environment::repeatable), or
+    /// from the end of an episode on. With any other the resumed run begins a new episode.
+    ///
+    /// # Errors
+    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,
+    /// or the newest one is of another version of the format or of other settings. The trainer then stays as
+    /// it was.
+    pub fn resume(&mut self) -> Result<Resumed> {
+        let checkpoints = self.checkpoints.as_mut().ok_or(NO_FOLDER)?;
+        checkpoints.lock()?;
+        let mut damaged: Vec<(PathBuf, Error)> = Vec::new();
+        for (_, path) in checkpoints.list()? {
+            match self.restore(&path) {
+                Ok(()) => {
+                    for (path, error) in &damaged {
+                        tracing::warn!(path = %path.display(), %error, "set aside");
+                        if let Some(Err(error)) = self.checkpoints.as_ref().map(|all| all.set_aside(path)) {
+                            tracing::warn!(%error, "it stays where it is");
+                        }
+                    }
+                    let damaged = damaged.into_iter().map(|(_, error)| error).collect();
+                    return Ok(Resumed { checkpoint: Some(path), damaged, ..self.here() });
+                }
+                Err(error @ Error::Damaged { .. }) => damaged.push((path, error)),
+                Err(Error::File { path: file, source }) if source.kind() == ErrorKind::NotFound => {
+                    damaged.push((path, Error::File { path: file, source }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match damaged.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => {
+                self.saved = Some(0);
+                Ok(self.here())
+            }
+        }
+    }
+
+    /// Where the run is.
+    fn here(&self) -> Resumed {
+        Resumed {
+            environment_steps: self.steps(),
+            evaluated_steps: self.evaluations().last().map(|&(steps, _)| steps),
+            reported_steps: self.state.metrics_reported,
+            ..Resumed::default()
+        }
+    }
+
+    /// Makes this run the one in a checkpoint's folder.
+    fn restore(&mut self, folder: &Path) -> Result<()> {
+        let path = folder.join(RUN);
+        let run = file::read(&path, &FILE, |run: Run, _| {
+            check_same(&decisive(&run.config), &decisive(&self.config))?;
+            let State { counts, evaluations, .. } = &run.state;
+            let countable = counts.environment_steps.max(counts.updates) < 1 << 53;
+            let in_order = evaluations.is_sorted_by_key(|&(steps, _)| steps);
+            if countable && in_order { Ok(run) } else { Err(Refusal::from("a run out of order")) }
+        })?;
+        let agent = self.agent.restored(&folder.join(AGENT))?;
+        let replay = ReplayBuffer::load(folder.join(REPLAY))?;
+        let sizes =
+            |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
+        let belongs = agent.updates() == run.agent_updates && replay.given() == run.observations;
+        if !belongs || sizes(&replay) != sizes(&self.replay) {
+            return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
+        }
+
+        (self.agent, self.replay, self.state) = (agent, replay, run.state);
+        (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
+        (self.failed_saves, self.ended) = (InARow::default(), None);
+        self.events.clear();
+        self.state.episode = self.state.episode.take().and_then(|episode| self.play_again(episode));
+        Ok(())
+    }
+
+    /// The episode that was interrupted, played again up to where it was; none where that is not to be had.
+    fn play_again(&mut self, episode: Episode) -> Option<Episode> {
+        if !self.environment.repeatable() {
+            return None;
+        }
+        let mut played = self.replay.latest(0, episode.steps)?;
+        let failed = |error: Error| tracing::warn!(%error, "not played again: a new episode begins");
+        let mut observation = self.environment.reset(episode.seed).map_err(failed).ok()?;
+        loop {
+            let (expected, action) = played.next()?;
+            if observation != expected {
+                tracing::warn!("the environment says it is repeatable, but is not: a new episode begins");
+                return None;
+            }
+            if played.size_hint().0 == 0 {
+                return Some(Episode { observation, ..episode });
+            }
+            observation = self.environment.step(action).map_err(failed).ok()?.observation;
+        }
+    }
+
+    /// Makes the folder for checkpoints this trainer's, if those in it are this run's.
+    pub(super) fn claim_folder(&mut self) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        checkpoints.lock()?;
+        if self.saved.is_none() && !checkpoints.list()?.is_empty() {
+            return Err(Error::Format {
+                path: checkpoints.folder().to_owned(),
+                found: "a folder with checkpoints of an earlier run".into(),
+                accepted: "a folder without checkpoints, or Trainer::resume first",
+            });
+        }
+        Ok(())
+    }
+}
+
+const NO_FOLDER: Error =
+    Error::Order { place: "Trainer::save and resume", expected: "save_into has to come first" };
+
+/// The settings that a run cannot change on the way.
+fn decisive(config: &TrainerConfig) -> serde_json::Value {
+    serde_json::json!({
+        "seed": config.seed,
+        "replay_capacity": config.replay_capacity,
+        "warm_up_steps": config.warm_up_steps,
+        "updates_per_step": config.updates_per_step,
+    })
+}
