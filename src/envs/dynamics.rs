@@ -37,10 +37,9 @@ impl<const N: usize> JointState<N> {
 
     /// Checks that this is a state that can be simulated.
     pub(super) fn check(&self) -> Result<(), ControlError> {
-        // NaN is not within the limit.
-        let beyond = |value: &f64| !(value.abs() <= STATE_LIMIT);
+        let bad = |value: &f64| value.is_nan() || value.abs() > STATE_LIMIT;
         for (place, values) in [("qpos", &self.qpos), ("qvel", &self.qvel)] {
-            if let Some(index) = values.iter().position(beyond) {
+            if let Some(index) = values.iter().position(bad) {
                 return Err(ControlError::State { place, index, value: values[index] });
             }
         }

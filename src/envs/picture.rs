@@ -1,8 +1,8 @@
-//! The canvas of the control tasks' drawings.
+//! What drawings are drawn on.
 
 use tiny_skia::{Color, FillRule, LineCap, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
 
-/// A colour as its parts of red, green and blue, each a multiple of 51: the colours of a GIF's palette.
+/// Red, green and blue, each a multiple of 51: the colours that a GIF shows exactly.
 pub(super) type Colour = [u8; 3];
 
 pub(super) const WHITE: Colour = [255, 255, 255];
@@ -14,7 +14,8 @@ pub(super) const LIGHT_BLUE: Colour = [102, 153, 204];
 pub(super) const ORANGE: Colour = [255, 153, 51];
 pub(super) const GREEN: Colour = [102, 204, 102];
 
-/// A picture of a control task in a state: 320 x 240 pixels, of a vertical plane seen from its side.
+/// A picture of a state: 320 x 240 pixels, of a vertical plane seen from its side. Positions (along, upwards)
+/// and lengths are in metres. A shape that is no shape, or reaches more than 8000 pixels far, is not drawn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     pixels: Pixmap,
@@ -27,6 +28,8 @@ impl Picture {
     pub const WIDTH: u16 = 320;
     /// In pixels.
     pub const HEIGHT: u16 = 240;
+    /// In pixels: tiny-skia counts quarters of them in 16 bits.
+    const REACH: f32 = 8000.0;
 
     /// The colours of the pixels, row by row from the top left.
     pub fn rgb(&self) -> impl Iterator<Item = [u8; 3]> + '_ {
@@ -34,8 +37,8 @@ impl Picture {
         self.pixels.pixels().iter().map(|pixel| [pixel.red(), pixel.green(), pixel.blue()])
     }
 
-    /// A white picture of a plane around `centre`, of the given height (m).
-    pub(super) fn new(centre: [f64; 2], height: f64) -> Self {
+    /// A white picture of the plane around `centre`, `height` metres high.
+    pub fn new(centre: [f64; 2], height: f64) -> Self {
         let (width, rows) = (u32::from(Self::WIDTH), u32::from(Self::HEIGHT));
         let mut pixels = Pixmap::new(width, rows).expect("a picture has pixels");
         pixels.fill(opaque(WHITE));
@@ -46,34 +49,41 @@ impl Picture {
         Self { pixels, view }
     }
 
-    /// A rectangle between its corners at the lower left and the upper right.
-    pub(super) fn rectangle(&mut self, low: [f64; 2], high: [f64; 2], colour: Colour) {
+    /// Draws a rectangle between its corners at the lower left and the upper right, in a colour of red, green
+    /// and blue. A GIF shows multiples of 51 exactly, other colours as the nearest of these.
+    pub fn rectangle(&mut self, low: [f64; 2], high: [f64; 2], colour: [u8; 3]) {
         let corners = Rect::from_ltrb(low[0] as f32, low[1] as f32, high[0] as f32, high[1] as f32);
         self.fill(corners.map(PathBuilder::from_rect), colour);
     }
 
-    /// A filled circle.
-    pub(super) fn disc(&mut self, [x, z]: [f64; 2], radius: f64, colour: Colour) {
+    /// Draws a filled circle.
+    pub fn disc(&mut self, [x, z]: [f64; 2], radius: f64, colour: [u8; 3]) {
         self.fill(PathBuilder::from_circle(x as f32, z as f32, radius as f32), colour);
     }
 
-    /// All points within `radius` of the line between `ends`.
-    pub(super) fn capsule(&mut self, ends: [[f64; 2]; 2], radius: f64, colour: Colour) {
+    /// Draws all points within `radius` of the line between `ends`.
+    pub fn capsule(&mut self, ends: [[f64; 2]; 2], radius: f64, colour: [u8; 3]) {
         let [[start_x, start_z], [end_x, end_z]] = ends.map(|end| end.map(|value| value as f32));
         let mut line = PathBuilder::new();
         line.move_to(start_x, start_z);
         line.line_to(end_x, end_z);
         let stroke = Stroke { width: 2.0 * radius as f32, line_cap: LineCap::Round, ..Stroke::default() };
-        // What is too far away for the canvas has no path: it is out of sight.
-        if let Some(line) = line.finish() {
+        if let Some(line) = self.in_reach(line.finish(), radius as f32) {
             self.pixels.stroke_path(&line, &paint(colour), &stroke, self.view, None);
         }
     }
 
     fn fill(&mut self, shape: Option<Path>, colour: Colour) {
-        if let Some(shape) = shape {
+        if let Some(shape) = self.in_reach(shape, 0.0) {
             self.pixels.fill_path(&shape, &paint(colour), FillRule::Winding, self.view, None);
         }
+    }
+
+    /// A path that is drawn `radius` wide to either side, unless it would overflow tiny-skia's coordinates.
+    fn in_reach(&self, path: Option<Path>, radius: f32) -> Option<Path> {
+        let bounds = path.as_ref()?.bounds().outset(radius, radius)?.transform(self.view)?;
+        let ends = [bounds.left(), bounds.top(), bounds.right(), bounds.bottom()];
+        path.filter(|_| ends.iter().all(|end| end.abs() < Self::REACH))
     }
 }
 
@@ -89,6 +99,8 @@ fn paint(colour: Colour) -> Paint<'static> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(picture: &Picture, column: usize, row: usize) -> Colour {
@@ -123,6 +135,28 @@ mod tests {
         }
         picture.disc([1.0, 1.0], 0.1, GREEN);
         assert_eq!((at(&picture, 160, 220), at(&picture, 168, 212)), (GREEN, WHITE));
+    }
+
+    proptest! {
+        /// A caller's numbers, whatever they are, are drawn or not, and nothing else.
+        #[test]
+        fn any_numbers_can_be_drawn(
+            centre in prop::array::uniform2(any_number()),
+            height in any_number(),
+            ends in prop::array::uniform2(prop::array::uniform2(any_number())),
+            radius in any_number(),
+        ) {
+            for mut picture in [Picture::new(centre, height), Picture::new([0.0, 0.0], 2.4)] {
+                picture.rectangle(ends[0], ends[1], BLUE);
+                picture.disc(ends[0], radius, GREEN);
+                picture.capsule(ends, radius, ORANGE);
+            }
+        }
+    }
+
+    fn any_number() -> impl Strategy<Value = f64> {
+        let special = [0.0, f64::NAN, f64::INFINITY, f64::MAX, f64::MIN_POSITIVE, 1e38];
+        prop_oneof![-3.0..3.0f64, any::<f64>(), -100.0..100.0f64, prop::sample::select(special.to_vec())]
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Episodes of control tasks as GIF files.
+//! Episodes as GIF files.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -10,7 +10,50 @@ use crate::error::{Error, Result};
 use crate::experience::environment::{Checked, Environment};
 use crate::files::file::replace;
 
-/// A control task that can be drawn.
+/// An environment that can be drawn, and so be recorded by [`record_episode`].
+///
+/// ```
+/// use mpo::envs::{Draw, Picture, record_episode};
+/// use mpo::{ActionBounds, Environment, Step};
+///
+/// /// A ball that is pushed along: position and steps made.
+/// struct Ball(f32, u32);
+///
+/// impl Environment for Ball {
+/// #   type Error = std::convert::Infallible;
+/// #   fn observation_size(&self) -> usize {
+/// #       1
+/// #   }
+/// #   fn action_bounds(&self) -> ActionBounds {
+/// #       ActionBounds::symmetric(1)
+/// #   }
+/// #   fn reset(&mut self, _seed: u64) -> Result<Vec<f32>, Self::Error> {
+/// #       *self = Self(0.0, 0);
+/// #       Ok(vec![self.0])
+/// #   }
+/// #   fn step(&mut self, action: &[f32]) -> Result<Step, Self::Error> {
+/// #       *self = Self(self.0 + 0.1 * action[0], self.1 + 1);
+/// #       let truncated = self.1 == 10;
+/// #       Ok(Step { observation: vec![self.0], reward: 1.0, terminated: false, truncated })
+/// #   }
+///     // ...
+/// }
+///
+/// impl Draw for Ball {
+///     const STEP_TIME: f64 = 0.02;
+///
+///     fn draw(&self) -> Picture {
+///         let mut picture = Picture::new([0.0, 0.5], 2.0);
+///         picture.disc([self.0.into(), 0.1], 0.1, [255, 153, 51]);
+///         picture
+///     }
+/// }
+///
+/// let path = std::env::temp_dir().join(format!("ball-{}.gif", std::process::id()));
+/// assert_eq!(record_episode(&path, Ball(0.0, 0), 1, |_| Ok(vec![1.0]))?, 10.0);
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), mpo::Error>(())
+/// ```
 pub trait Draw: Environment {
     /// The time that a control step takes, in seconds.
     const STEP_TIME: f64;

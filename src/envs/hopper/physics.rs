@@ -29,7 +29,8 @@ pub struct State {
 impl State {
     /// The state one control step later, for an action in [-1, 1].
     pub(super) fn step(&self, action: &[f64; MOTORS]) -> Self {
-        let mut rows = Vec::new();
+        // Room for most states; it is used again in every step.
+        let mut rows = Vec::with_capacity(16);
         (0..STEPS).fold(self.clone(), |state, _| {
             Forces::new(&state.joints, action, &state.acceleration, &mut rows).integrate(&state.joints)
         })
@@ -54,7 +55,7 @@ struct Forces {
 }
 
 impl Forces {
-    /// `rows` is room for the constraints, used again in every step.
+    /// The constraints of the state are left in `rows`.
     fn new(joints: &JointState<JOINTS>, action: &[f64; MOTORS], guess: &Vector, rows: &mut Vec<Row>) -> Self {
         let chain = Chain::new(&joints.qpos);
         let inertia = chain.inertia();
