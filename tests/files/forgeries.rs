@@ -69,14 +69,34 @@ proptest! {
     }
 }
 
-/// Whatever stands in the place of a link or a kind: rows that are no episodes are refused, and no sample goes
-/// around for ever.
-#[test]
-fn replays_of_forged_links_are_refused_or_can_be_used() {
+fn saved(replay: &ReplayBuffer) -> Vec<u8> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("replay.mpo");
+    replay.save(&path).unwrap();
+    std::fs::read(&path).unwrap()
+}
+
+/// Whether a replay's file still loads, and can be sampled from, with these bytes in it.
+fn loads_with(genuine: &[u8], place: usize, bytes: &[u8]) -> bool {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("replay.mpo");
+    let mut forged = genuine[..genuine.len() - 4].to_vec();
+    forged[place..place + bytes.len()].copy_from_slice(bytes);
+    forged.extend(crc32fast::hash(&forged).to_le_bytes());
+    std::fs::write(&path, forged).unwrap();
+    match ReplayBuffer::load(&path) {
+        Ok(loaded) => !samples(&loaded).is_empty(),
+        Err(Error::Damaged { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Rows that are no episodes any more, whichever byte says so.
+#[test]
+fn replays_of_forged_links_are_refused() {
     let capacity = 12;
     let mut replay = ReplayBuffer::new(capacity, 2, 1).unwrap();
+    // 16 observations of three episodes in each of two streams, the last ones under way.
     for round in 0..9 {
         for stream in 0..2 {
             let number = round as f32;
@@ -87,38 +107,47 @@ fn replays_of_forged_links_are_refused_or_can_be_used() {
             apply(&mut replay, &operation);
         }
     }
-    replay.save(&path).unwrap();
-    let genuine = std::fs::read(&path).unwrap();
-    let content = genuine.len() - 4;
-    let mut outcomes = [0; 2];
-    for place in content - 5 * capacity..content {
+    let genuine = saved(&replay);
+    let (links, end) = (genuine.len() - 4 - 4 * capacity, genuine.len() - 4);
+    let loads = |place: usize, bytes: &[u8]| loads_with(&genuine, place, bytes);
+    for (place, &own) in genuine.iter().enumerate().take(end).skip(links - capacity) {
         for byte in [0, 1, 2, 3, 5, 11, 12, 255] {
-            let mut forged = genuine[..content].to_vec();
-            forged[place] = byte;
-            forged.extend(crc32fast::hash(&forged).to_le_bytes());
-            std::fs::write(&path, forged).unwrap();
-            match ReplayBuffer::load(&path) {
-                Ok(mut loaded) => {
-                    let _ = samples(&loaded);
-                    for number in 0..30 {
-                        let number = number as f32;
-                        apply(&mut loaded, &Operation::Begin { stream: 1, number });
-                        apply(
-                            &mut loaded,
-                            &Operation::Push { stream: 0, number, terminated: false, truncated: false },
-                        );
-                    }
-                    let _ = samples(&loaded);
-                    outcomes[0] += 1;
-                }
-                Err(error) => {
-                    assert!(matches!(error, Error::Damaged { .. }), "{error}");
-                    outcomes[1] += 1;
-                }
-            }
+            // Before the links, the kinds: a step, one that ended the task, none.
+            let fits = byte == own || place < links && byte < 2 && own < 2;
+            assert_eq!(loads(place, &[byte]), fits, "{byte} for {own} at {place}");
         }
     }
-    assert!(outcomes[0] > 50 && outcomes[1] > 200, "{outcomes:?}");
+    let latest = br#""latest":14"#;
+    let place = genuine.windows(latest.len()).position(|window| window == latest).unwrap();
+    for number in 10..100 {
+        let forged = format!(r#""latest":{number}"#);
+        assert_eq!(loads(place, forged.as_bytes()), number == 14, "{number}");
+    }
+}
+
+/// An episode whose last observation leads back to where the other links say that it begins, but which do not
+/// lead on from each observation to another one.
+#[test]
+fn replays_whose_links_lead_nowhere_are_refused() {
+    let mut replay = ReplayBuffer::new(9, 2, 1).unwrap();
+    apply(&mut replay, &Operation::Begin { stream: 0, number: 1.0 });
+    for number in [2.0, 3.0] {
+        apply(&mut replay, &Operation::Push { stream: 0, number, terminated: false, truncated: false });
+    }
+    let genuine = saved(&replay);
+    let place = genuine.len() - 4 - 3 * 4;
+    for (links, fit) in [
+        ([1_u32, 1, 2], true),
+        ([0, 1, 1], false),
+        ([3, 1, 1], false),
+        ([u32::MAX, 1, 1], false),
+        ([2, 1, 1], false),
+        ([2, 1, 2], false),
+        ([2, 0, 2], false),
+    ] {
+        let bytes: Vec<u8> = links.iter().flat_map(|link| link.to_le_bytes()).collect();
+        assert_eq!(loads_with(&genuine, place, &bytes), fit, "{links:?}");
+    }
 }
 
 fn forgery() -> impl Strategy<Value = Forgery> {
