@@ -52,6 +52,10 @@ fn an_update_waits_for_the_device_twice() {
 
 fn count_transfers() {
     let replay = random_replay(20, 20, 3, 2);
+    // What other threads traced first, before anybody listened, is not heard of until asked for again.
+    let mut agent_before = agent(&small(MpoConfig::default()), 3, 2, 1);
+    agent_before.update(&agent_before.sample(&replay, &mut rng(1)).unwrap()).unwrap();
+    tracing::callsite::rebuild_interest_cache();
     for preset in [MpoConfig::default(), MpoConfig::paper()] {
         for improve_at in [ImproveAt::States, ImproveAt::NextStates] {
             let retrace = PolicyEvaluation::Retrace { steps: 4, lambda: 1.0 };
