@@ -140,6 +140,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.learner.iterations()
     }
 
+    /// Begins an episode: what was done before has no part in the noise of its actions. A
+    /// [`Trainer`](crate::Trainer) calls it.
+    pub fn begin_episode(&mut self) {
+        self.behaviour.reset();
+    }
+
     /// Samples an action of the current policy for one observation, for exploring.
     ///
     /// # Errors

@@ -250,6 +250,27 @@ mod tests {
             assert!(across.abs() < 0.05, "{colour:?}: the components hang together, {across}");
         }
     }
+    /// After a reset nothing is left of what went before but where the random numbers are.
+    #[test]
+    fn an_episode_begins_anew() {
+        let excursions = Excursions { uninformed: 0.5, informed: 0.5, ..Excursions::default() };
+        for noise in [NoiseColour::White, NoiseColour::Pink] {
+            let exploration = Exploration { noise, excursions: Some(excursions) };
+            let new = |rng| Explorer::new(exploration.clone(), rng).unwrap();
+            let mut used = new(Rng::stream(3, Stream::Exploration));
+            for _ in 0..50 {
+                used.excursion(2);
+                used.noise(2);
+            }
+            used.reset();
+            let mut fresh = new(used.rng.clone());
+            for _ in 0..50 {
+                assert_eq!(used.excursion(2), fresh.excursion(2));
+                assert_eq!(used.noise(2).z, fresh.noise(2).z);
+            }
+        }
+    }
+
     #[test]
     fn excursions_hold_each_component_as_long_as_they_say() {
         const STEPS: usize = 200_000;

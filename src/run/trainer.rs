@@ -323,6 +323,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
                 let seed = self.state.episode_seeds.next_seed();
                 let observation = self.environment.reset(seed).map_err(Broken::Environment)?;
                 self.replay.begin_episode(&observation)?;
+                self.agent.begin_episode();
                 Episode { seed, observation, steps: 0, sum: 0.0 }
             }
         };

@@ -481,6 +481,35 @@ fn configs_survive_json() {
     assert_eq!(through_json(&trainer), trainer);
 }
 
+/// What a file leaves out is as in the default preset, however deep it stands, and what nobody reads is
+/// refused by name.
+#[test]
+fn settings_left_out_are_the_defaults() {
+    let read = serde_json::from_str::<MpoConfig>;
+    assert_eq!(read("{}").unwrap(), MpoConfig::default());
+    let partly = r#"{"batch_size": 8, "e_step": {"epsilon": 0.2}, "critic": {"network": {"hidden": [7]}},
+        "actor": {"initial_standard_deviation": 0.5}, "m_step": {"multipliers": {"initial_mean": 2.0}},
+        "exploration": {"excursions": {"phase": 9}}, "critic_optimizer": {"learning_rate": 0.25}}"#;
+    let mut expected = MpoConfig { batch_size: 8, ..MpoConfig::default() };
+    expected.e_step.epsilon = 0.2;
+    expected.critic.network.hidden = vec![7];
+    expected.actor.initial_standard_deviation = 0.5;
+    expected.m_step.multipliers.initial_mean = 2.0;
+    expected.exploration.excursions = Some(Excursions { phase: 9, ..Excursions::default() });
+    expected.critic_optimizer.learning_rate = 0.25;
+    assert_eq!(read(partly).unwrap(), expected);
+    for unknown in [
+        r#"{"bach_size": 8}"#,
+        r#"{"e_step": {"bach_size": 8}}"#,
+        r#"{"critic": {"network": {"bach_size": 8}}}"#,
+        r#"{"m_step": {"optimizer": {"learning_rate": 1.0, "bach_size": 8}}}"#,
+        r#"{"exploration": {"bach_size": 8}}"#,
+        r#"{"evaluation": {"NStep": {"steps": 3, "bach_size": 8}}}"#,
+    ] {
+        assert!(read(unknown).unwrap_err().to_string().contains("bach_size"), "{unknown}");
+    }
+}
+
 /// To the last bit: a run from stored settings is the same run.
 #[test]
 fn numbers_survive_json() {

@@ -21,6 +21,7 @@ mod frozen;
 mod inputs;
 mod networks;
 mod optimizer;
+mod parts;
 mod policy;
 mod repeatability;
 mod side_by_side;

@@ -37,7 +37,7 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn e_step(epsilon: f64, solver: TemperatureSolver, form: DualForm) -> EStep {
-    EStep::new(EStepConfig { epsilon, solver, form, ..EStepConfig::default() }).unwrap()
+    EStep::new(EStepConfig { epsilon, solver, form, minimum_temperature: 0.0 }).unwrap()
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -79,6 +79,41 @@ proptest! {
             prop_assert_eq!(dual.interior, fresh.dual.interior);
             prop_assert!(largest_difference(&weights, &numbers(fresh.weights)) <= 1e-6);
         }
+    }
+
+    /// Actions that are all listed: a uniform prior is none, and an action with k times the probability of
+    /// another counts as k samples of it.
+    #[test]
+    fn a_prior_counts_as_so_many_samples(
+        batch in batch(),
+        copies in vec(1..4_usize, 8),
+        epsilon in 0.001..0.5_f64,
+    ) {
+        let solve = |values: &Batch| {
+            e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable).solve(values.tensor()).unwrap()
+        };
+        let with_prior = |prior: Vec<f32>| {
+            let prior = Tensor::from_data(TensorData::new(prior, batch.tensor().dims()), &Device::flex());
+            let mut e_step = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable);
+            e_step.solve_with_prior(batch.tensor(), prior).unwrap()
+        };
+        let uniform = with_prior(vec![1.0 / batch.samples as f32; batch.values.len()]);
+        prop_assert!(largest_difference(&numbers(uniform.weights), &numbers(solve(&batch).weights)) <= 1e-6);
+
+        let copies = &copies[..batch.samples];
+        let count: usize = copies.iter().sum();
+        let states = batch.values.len() / batch.samples;
+        let prior = copies.iter().map(|&copies| copies as f32 / count as f32);
+        let listed = with_prior(prior.collect::<Vec<_>>().repeat(states));
+        let repeated = batch.values.chunks(batch.samples).flat_map(|state| {
+            state.iter().zip(copies).flat_map(|(&value, &copies)| std::iter::repeat_n(value, copies))
+        });
+        let sampled = solve(&Batch { values: repeated.collect(), samples: count });
+        let weights = numbers(sampled.weights);
+        let mut weights = weights.iter();
+        let summed = copies.repeat(states).into_iter().map(|copies| weights.by_ref().take(copies).sum::<f64>());
+        prop_assert!(largest_difference(&numbers(listed.weights), &summed.collect::<Vec<_>>()) <= 1e-5);
+        prop_assert!((listed.dual.kl - sampled.dual.kl).abs() <= 1e-6);
     }
 
     /// Whatever the solver and the form, weights and temperature of finite values are finite.

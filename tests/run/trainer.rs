@@ -13,8 +13,8 @@ use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    Environment, Error, Evaluation, Event, Exploration, Metrics, MpoConfig, Observer, Progress, StopReason,
-    Summary, Trainer, TrainerConfig,
+    Environment, Error, Evaluation, Event, Excursions, Exploration, Metrics, MpoConfig, Observer, Progress,
+    StopReason, Summary, Trainer, TrainerConfig,
 };
 use roxmltree::Document;
 use serde_json::Value;
@@ -613,4 +613,29 @@ fn settings_from_a_file_are_the_defaults_or_known() {
     assert_eq!(config, TrainerConfig { seed: 7, updates_per_step: 0.25, ..TrainerConfig::default() });
     let error = read(r#"{"seed": 7, "update_per_step": 0.25}"#).unwrap_err().to_string();
     assert!(error.contains("unknown field `update_per_step`"), "{error}");
+}
+
+/// What explores begins anew with each episode: with excursions that never end and never turn, all actions of
+/// an episode are the same, and not those of all episodes.
+#[test]
+fn each_episode_explores_anew() {
+    let recorder = Recorder::default();
+    let log = recorder.log.clone();
+    let mut config = small(MpoConfig::default());
+    let excursions = Excursions { uninformed: 1.0, informed: 1.0, phase: u64::MAX, hold: 1e15 };
+    config.exploration.excursions = Some(excursions);
+    let settings = TrainerConfig { updates_per_step: 0.0, ..short(20 * STEPS as u64) };
+    let agent = agent(&config, 2, 2, 1);
+    Trainer::new(settings, agent, recorder, Recorder::default()).unwrap().run().unwrap();
+    let steps = log
+        .borrow()
+        .iter()
+        .filter_map(|call| match call {
+            Call::Step { action, .. } => Some(action.clone()),
+            Call::Reset(_) => None,
+        })
+        .collect::<Vec<_>>();
+    assert!(steps.chunks(STEPS).all(|episode| episode.iter().all(|action| *action == episode[0])));
+    let firsts: Vec<_> = steps.chunks(STEPS).map(|episode| &episode[0]).collect();
+    assert!(firsts.iter().any(|first| first != &firsts[0]), "{firsts:?}");
 }
