@@ -106,7 +106,7 @@ fn m_step(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let (observations, actions) = (observations.clone(), actions.clone());
-                let improved = m_step.improve(actor.clone(), observations, &policy, actions, weights.clone());
+                let improved = m_step.improve(&actor, observations, &policy, actions, weights.clone());
                 actor = improved.expect("the shapes fit").0;
             });
         });

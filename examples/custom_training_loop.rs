@@ -3,9 +3,9 @@
 use burn::module::Module;
 use mpo::networks::follow;
 use mpo::{
-    Actor, Behaviour, Critic, CriticStep, EStep, Environment, GaussianActor, MStep, MpoConfig, Policy,
+    Behaviour, Critic, CriticStep, EStep, Environment, GaussianActor, MStep, MpoConfig, Policy, QNetwork,
 };
-use mpo::{QNetwork, ReplayBuffer, Rng, Stream, TargetNetworks};
+use mpo::{ReplayBuffer, Rng, Stream, TargetNetworks};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (device, config) = (mpo::device(mpo::devices::default_backend())?, MpoConfig::default());
@@ -15,13 +15,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [mut rng, mut samples, noise] = streams.map(|stream| Rng::stream(1, stream));
     let mut actor = GaussianActor::new(&config.actor, size, bounds.size(), &device, &mut rng)?;
     let mut critic = QNetwork::new(&config.critic, size, bounds.size(), &device, &mut rng)?;
-    let (mut target, mut average) = (TargetNetworks::of(&actor, &critic), actor.valid());
+    let (mut target, mut average) = (TargetNetworks::new(&actor, &critic), actor.valid());
     let mut critic_step = CriticStep::new(config.evaluation, config.critic_optimizer)?;
     let (mut e_step, penalty) = (EStep::new(config.e_step)?, config.action_penalty.unwrap());
     let mut m_step = MStep::new(config.m_step, bounds.size(), &device)?;
     let mut behaviour = Behaviour::new(Policy::new(actor.valid()), config.exploration, noise)?;
-    let mut replay = ReplayBuffer::new(100_000, size, bounds.size())?;
-    let mut observation = Vec::new();
+    let (mut replay, mut observation) = (ReplayBuffer::new(100_000, size, bounds.size())?, Vec::new());
     for step in 1..=10_000 {
         // Collect one step.
         if observation.is_empty() {
@@ -39,23 +38,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         // Policy evaluation, by actions of the target policy that the policy is improved by too.
         let batch = replay.sample_transitions(config.batch_size, 5, config.discount, &mut rng, &device)?;
-        critic = critic_step.prepare(critic, &mut target, &batch);
+        (actor, critic) = target.prepare(actor, critic, &batch);
         let sampled = target.sample(batch.evaluated(), config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        (critic, _) = critic_step.improve(critic, &target, &batch, batch.next_values(values.clone()));
+        (critic, _) = critic_step.regress(&critic, &target, &batch, batch.next_values(values.clone()))?;
         // E-step and M-step: weigh those actions, then fit the policy to them.
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;
-        let weights = e_step.solve(target.critic.in_units(values) + cost)?.weights;
-        actor = actor.observe(&batch.observations);
-        (actor, _) = m_step.improve(actor, states.observations, &states.policy, states.actions, weights)?;
+        let weights = e_step.solve(target.critic().in_units(values) + cost)?.weights;
+        (actor, _) = m_step.improve(&actor, states.observations, &states.policy, states.actions, weights)?;
         // What is deployed, what explores, what the next updates start from.
         average = follow(average, &actor.valid(), config.average_rate.max(1.0 / f64::from(step - 1_000)));
         behaviour.update(Policy::new(actor.valid()), 1.0);
         if (step - 1_000) % config.target_period as i32 == 0 {
-            target = TargetNetworks::of(&actor, &critic);
+            target.copy(&actor, &critic);
         }
     }
-    println!("force when upright: {:?}", Policy::new(average).act(&[0.0, 1.0, 0.0, 0.0, 0.0])?);
+    let policy = Policy::new(average).with_bounds(bounds)?;
+    println!("force when upright: {:?}", policy.act(&[0.0, 1.0, 0.0, 0.0, 0.0])?);
     Ok(())
 }

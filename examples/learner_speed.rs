@@ -144,7 +144,7 @@ impl Parts {
         Ok(Self {
             actor: agent.actor().clone(),
             critic: agent.critic().clone(),
-            target: TargetNetworks::of(agent.actor(), agent.critic()),
+            target: TargetNetworks::new(agent.actor(), agent.critic()),
             critic_step: CriticStep::new(config.evaluation, config.critic_optimizer.clone())?,
             e_step: EStep::new(config.e_step.clone())?,
             m_step: MStep::new(config.m_step.clone(), ACTION, device)?,
@@ -166,8 +166,7 @@ impl Parts {
         let start = Instant::now();
         let values = self.target.values(&states);
         let next_values = values.clone().mean_dim(1).squeeze_dim(1);
-        let critic = self.critic.clone();
-        (self.critic, _) = self.critic_step.improve(critic, &self.target, batch, next_values);
+        (self.critic, _) = self.critic_step.regress(&self.critic, &self.target, batch, next_values)?;
         device.sync()?;
         let critic = milliseconds(start);
 
@@ -176,8 +175,8 @@ impl Parts {
         let e_step = milliseconds(start);
 
         let start = Instant::now();
-        let SampledActions { observations, policy, actions } = states;
-        (self.actor, _) = self.m_step.improve(self.actor.clone(), observations, &policy, actions, weights)?;
+        let SampledActions { observations, policy, actions, .. } = states;
+        (self.actor, _) = self.m_step.improve(&self.actor, observations, &policy, actions, weights)?;
         device.sync()?;
         Ok([critic, e_step, milliseconds(start)])
     }

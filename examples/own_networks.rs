@@ -6,52 +6,53 @@ use burn::tensor::{Tensor, activation::relu};
 use mpo::networks::{Normalised, PopArt, Rescale, linear, rescaled};
 use mpo::{Actor, Critic, Gaussian, MpoAgent, MpoConfig, Rng, Scale, Stream, Trainer, TrainerConfig};
 
-/// One hidden layer, then a mean in [-1, 1] and standard deviations.
+const OBSERVATION: usize = 5;
+const ACTION: usize = 1;
+
+/// One hidden layer, then a mean in [-1, 1] and a standard deviation for each component.
 #[derive(Module, Debug)]
 struct MyActor {
     hidden: Linear,
-    mean: Linear,
-    log_deviation: Linear,
+    output: Linear,
 }
 
 impl Actor for MyActor {
     type Distribution = Gaussian;
 
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let features = relu(self.hidden.forward(observations));
-        let deviation = self.log_deviation.forward(features.clone()).exp() * 0.3;
-        Gaussian { mean: self.mean.forward(features).tanh(), scale: Scale::Diagonal(deviation) }
+        let outputs = self.output.forward(relu(self.hidden.forward(observations)));
+        let [mean, deviation] = outputs.chunk(2, 1).try_into().expect("two halves");
+        Gaussian { mean: mean.tanh(), scale: Scale::Diagonal(deviation.exp() * 0.3) }
     }
 
     fn observation_size(&self) -> usize {
-        self.hidden.weight.dims()[0]
+        OBSERVATION
     }
 
     fn action_size(&self) -> usize {
-        self.mean.weight.dims()[1]
+        ACTION
     }
 }
 
 /// One hidden layer over observation and action, then the value.
 #[derive(Module, Debug)]
 struct MyCritic {
-    of_observation: Linear,
-    of_action: Linear,
+    hidden: Linear,
     value: Linear,
 }
 
 impl Critic for MyCritic {
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        let hidden = self.of_observation.forward(observations) + self.of_action.forward(actions);
-        self.value.forward(relu(hidden)).squeeze_dim(1)
+        let hidden = relu(self.hidden.forward(Tensor::cat(vec![observations, actions], 1)));
+        self.value.forward(hidden).squeeze_dim(1)
     }
 
     fn observation_size(&self) -> usize {
-        self.of_observation.weight.dims()[0]
+        OBSERVATION
     }
 
     fn action_size(&self) -> usize {
-        self.of_action.weight.dims()[0]
+        ACTION
     }
 }
 
@@ -66,15 +67,10 @@ fn main() -> mpo::Result<()> {
     let mut rng = Rng::stream(1, Stream::Weights);
     let on = device.clone().autodiff();
     let mut layer = |inputs, outputs, gain| linear(inputs, outputs, gain, &on, &mut rng);
-    let actor =
-        MyActor { hidden: layer(5, 64, 1.0), mean: layer(64, 1, 0.01), log_deviation: layer(64, 1, 0.01) };
-    let critic = MyCritic {
-        of_observation: layer(5, 64, 1.0),
-        of_action: layer(1, 64, 1.0),
-        value: layer(64, 1, 0.01),
-    };
-    let actor = Normalised::new(actor, 5, &device);
-    let critic = PopArt::new(Normalised::new(critic, 5, &device), &device);
+    let actor = MyActor { hidden: layer(OBSERVATION, 64, 1.0), output: layer(64, 2 * ACTION, 0.01) };
+    let critic = MyCritic { hidden: layer(OBSERVATION + ACTION, 64, 1.0), value: layer(64, 1, 0.01) };
+    let actor = Normalised::new(actor, OBSERVATION, &device);
+    let critic = PopArt::new(Normalised::new(critic, OBSERVATION, &device), &device);
     let agent = MpoAgent::with_networks(MpoConfig::default(), actor, critic, 1)?;
 
     let environment = mpo::envs::Cartpole::balance();

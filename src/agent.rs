@@ -5,7 +5,7 @@ mod saved;
 use burn::tensor::Device;
 
 use crate::behaviour::Behaviour;
-use crate::error::{Result, check};
+use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
 use crate::experience::environment::{ActionBounds, Environment};
@@ -13,8 +13,7 @@ use crate::experience::replay::ReplayBuffer;
 use crate::learner::Learner;
 use crate::learner::config::MpoConfig;
 use crate::learner::metrics::Metrics;
-use crate::mathematics::distribution::Constraint;
-use crate::networks::{Actor, Covariance, Critic, GaussianActor, QNetwork};
+use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::policy::Policy;
 use crate::rng::{Rng, Stream};
 
@@ -51,12 +50,6 @@ impl MpoAgent {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        check(
-            "MStepConfig::constraint",
-            (config.m_step.constraint, config.actor.covariance),
-            |&chosen| chosen != (Constraint::PerDimension, Covariance::Full) || action_size == 1,
-            "Joint, or a diagonal covariance",
-        )?;
         let mut rng = Rng::stream(seed, Stream::Weights);
         let actor = GaussianActor::new(&config.actor, observation_size, action_size, device, &mut rng)?;
         let critic = QNetwork::new(&config.critic, observation_size, action_size, device, &mut rng)?;

@@ -2,7 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use crate::error::{Result, check_finite};
+use crate::checks::check_finite;
+use crate::error::Result;
 use crate::experience::action::Action;
 use crate::exploration::{Exploration, Explorer, Noise};
 use crate::host::{tensor, to_host};

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check};
+use crate::checks::{check, check_any, check_share};
+use crate::error::Result;
 use crate::rng::Rng;
 
 /// How a [`Behaviour`](crate::Behaviour) explores: by noise around the policy's mean, and by excursions away
@@ -70,10 +71,9 @@ impl Default for Excursions {
 
 impl Excursions {
     fn validate(&self) -> Result<()> {
-        let probability = |&x: &f64| (0.0..=1.0).contains(&x);
-        check("Excursions::uninformed", self.uninformed, probability, "0 to 1")?;
-        check("Excursions::informed", self.informed, probability, "0 to 1")?;
-        check("Excursions::phase", self.phase, |&phase| phase > 0, "at least 1")?;
+        check_share("Excursions::uninformed", self.uninformed)?;
+        check_share("Excursions::informed", self.informed)?;
+        check_any("Excursions::phase", self.phase)?;
         check("Excursions::hold", self.hold, |&hold| hold >= 1.0 && hold.is_finite(), "at least 1, finite")
     }
 }

@@ -4,7 +4,8 @@
 use burn::tensor::{Device, Element, Int, Tensor, TensorData};
 use tracing::trace;
 
-use crate::error::{Error, Result, check_finite};
+use crate::checks::check_finite;
+use crate::error::{Error, Result};
 
 /// Under which target transfers are traced, so that they can be counted.
 const TRANSFERS: &str = "mpo::transfers";

@@ -9,8 +9,9 @@ pub(crate) mod metrics;
 mod saved;
 pub(crate) mod target_networks;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
+use crate::checks::{check, check_size};
 use crate::devices::is_cpu;
 use crate::error::Result;
 use crate::experience::batch::Batch;
@@ -24,7 +25,7 @@ use crate::learner::m_step::MStep;
 use crate::learner::metrics::Metrics;
 use crate::learner::target_networks::TargetNetworks;
 use crate::memory::keep_freed_blocks;
-use crate::networks::{Actor, Critic, follow, parameter_sum, shared_device, with_own_gradients};
+use crate::networks::{Actor, Critic, device_of, follow, parameter_sum};
 use crate::policy::Policy;
 use crate::rng::{Rng, Stream};
 
@@ -34,6 +35,7 @@ pub(crate) use saved::Header;
 /// each environment.
 ///
 /// Learners of the same networks can learn at the same time on several threads.
+#[must_use = "a step returns the learner that has learnt"]
 #[derive(Debug, Clone)]
 pub struct Learner<A: Actor, C: Critic> {
     config: MpoConfig,
@@ -64,12 +66,14 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         config.validate()?;
         keep_freed_blocks();
         let device = shared_device(&actor, &critic)?.inner();
+        let m_step = MStep::new(config.m_step.clone(), actor.action_size(), &device)?;
+        m_step.check_policy(&actor.valid().policy(Tensor::zeros([1, actor.observation_size()], &device)))?;
         Ok(Self {
-            target: TargetNetworks::of(&actor, &critic),
+            target: TargetNetworks::new(&actor, &critic),
             average: Policy::new(actor.valid()),
             critic_step: CriticStep::new(config.evaluation, config.critic_optimizer.clone())?,
             e_step: EStep::new(config.e_step.clone())?,
-            m_step: MStep::new(config.m_step.clone(), actor.action_size(), &device)?,
+            m_step,
             action_samples: Rng::stream(seed, Stream::ActionSamples),
             updates: 0,
             informed: 1.0,
@@ -153,12 +157,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     /// or is not on their device, or a value, the loss, a gradient or an updated parameter is not finite
     /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it).
     pub fn step(&self, batch: &Batch) -> Result<(Self, Metrics)> {
-        batch.check(
-            matches!(self.config.evaluation, PolicyEvaluation::Retrace { .. }),
-            self.actor.observation_size(),
-            self.actor.action_size(),
-            &self.device,
-        )?;
+        let sizes = [self.actor.observation_size(), self.actor.action_size()];
+        batch.check(self.critic_step.takes_sequences(), sizes, &self.device)?;
         let mut next = self.clone();
         let metrics = next.advance(batch)?;
         Ok((next, metrics))
@@ -167,8 +167,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     /// Algorithm 1, lines 11 to 28, on a learner that is dropped if an error comes of it.
     fn advance(&mut self, batch: &Batch) -> Result<Metrics> {
         let Self { config, target, critic_step, e_step, m_step, action_samples, .. } = self;
-        let actor = with_own_gradients(&self.actor).observe(&batch.observations);
-        let critic = critic_step.prepare(with_own_gradients(&self.critic), target, batch);
+        let (actor, critic) = target.prepare(self.actor.clone(), self.critic.clone(), batch);
 
         // Actions of the target policy where it is improved and where the critic's targets need them. Next
         // states mostly serve for both, and so do their values.
@@ -198,7 +197,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
             // M-step: fit the policy to the weighted actions, inside its trust regions.
             let (observations, actions) = (states.observations.clone(), states.actions.clone());
             let (actor, report) =
-                m_step.improve(actor, observations, &states.policy, actions, solution.weights)?;
+                m_step.improve(&actor, observations, &states.policy, actions, solution.weights)?;
             Ok((actor, solution.dual, report))
         };
         let evaluate = || {
@@ -207,10 +206,10 @@ impl<A: Actor, C: Critic> Learner<A, C> {
                 Some(values) => batch.next_values(values),
                 None => target.values(&next).mean_dim(1).squeeze_dim(1),
             };
-            critic_step.improve(critic, target, batch, next_values)
+            critic_step.regress(&critic, target, batch, next_values)
         };
-        let (improved, (critic, critic_loss)) = both(&self.device, improve, evaluate);
-        let (actor, dual, report) = improved?;
+        let (improved, evaluated) = both(&self.device, improve, evaluate);
+        let ((actor, dual, report), (critic, critic_loss)) = (improved?, evaluated?);
         let measured = read(
             [
                 ("the critic's loss", Some(critic_loss.clone())),
@@ -233,18 +232,33 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         self.average = self.average.with_actor(average);
         // θ_i = θ, φ' = φ.
         if self.updates.is_multiple_of(self.config.target_period) {
-            self.target = TargetNetworks::of(&self.actor, &self.critic);
+            self.target.copy(&self.actor, &self.critic);
         }
         Ok(metrics)
     }
 }
 
 /// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with
-/// a queue of its own, which waits for neither.
+/// a queue of its own.
 fn both<A: Send, B: Send>(
     device: &Device,
     first: impl FnOnce() -> A + Send,
     second: impl FnOnce() -> B + Send,
 ) -> (A, B) {
     if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
+}
+
+/// The device of both networks, which fit each other and can be trained: Burn panics over it later.
+fn shared_device<A: Actor, C: Critic>(actor: &A, critic: &C) -> Result<Device> {
+    let (observation, n) = (actor.observation_size(), actor.action_size());
+    check("Actor::observation_size", observation, |&size| size > 0, "at least 1")?;
+    check("Actor::action_size", n, |&size| size > 0, "at least 1")?;
+    check_size("the critic's observation", critic.observation_size(), observation)?;
+    check_size("the critic's action", critic.action_size(), n)?;
+    let device = device_of(actor)?;
+    device_of(critic)?;
+    let devices = [actor.devices(), critic.devices()].concat();
+    let one = |devices: &&Vec<Device>| devices.iter().all(|other| other.is_autodiff() && *other == device);
+    check("the networks' devices", &devices, one, "one autodiff device")?;
+    Ok(device)
 }

@@ -4,6 +4,7 @@
 
 mod agent;
 mod behaviour;
+mod checks;
 pub mod devices;
 #[cfg(feature = "envs")]
 pub mod envs;

@@ -7,7 +7,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Result, check_finite, check_size};
+use crate::checks::{check_finite, check_size};
+use crate::error::Result;
 use crate::experience::environment::ActionBounds;
 use crate::files::file::{Kind, Refusal, check_same};
 use crate::files::tensor_file::{self, Tensors};

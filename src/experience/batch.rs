@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, Tensor};
 
-use crate::error::{Result, check, check_shape};
+use crate::checks::{check, check_shape};
+use crate::error::Result;
 use crate::host::indices;
 
 /// What an agent learns from in one update: a step a row, on a device. The rows of a sequence stand one after
@@ -83,8 +84,7 @@ impl Batch {
     pub(crate) fn check(
         &self,
         sequences: bool,
-        observation_size: usize,
-        action_size: usize,
+        [observation_size, action_size]: [usize; 2],
         device: &Device,
     ) -> Result<()> {
         let [rows, _] = self.observations.dims();

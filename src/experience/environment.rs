@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::{BoxedError, Error, Result, check, check_finite, check_reward, check_size};
+use crate::checks::{check, check_finite, check_reward, check_size};
+use crate::error::{BoxedError, Error, Result};
 
 /// A task with continuous actions: the one trait to implement in order to train.
 ///

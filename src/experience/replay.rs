@@ -10,7 +10,8 @@ use std::iter::successors;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result, check, check_count};
+use crate::checks::{check, check_count};
+use crate::error::{Error, Result};
 use crate::experience::action::Action;
 use crate::experience::environment::Step;
 

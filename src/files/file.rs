@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result, check_finite};
+use crate::checks::check_finite;
+use crate::error::{Error, Result};
 
 /// A kind of file.
 pub(crate) struct Kind {

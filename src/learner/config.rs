@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check, check_count};
+use crate::checks::{check, check_any, check_count, check_not_negative, check_share};
+use crate::error::Result;
 use crate::exploration::{Excursions, Exploration, NoiseColour};
 use crate::learner::action_cost::{ActionCost, ActionPenalty};
 use crate::learner::critic_step::PolicyEvaluation;
@@ -168,10 +169,10 @@ impl MpoConfig {
 
     /// Checks the settings that no part checks by itself.
     pub(crate) fn validate(&self) -> Result<()> {
-        check("MpoConfig::discount", self.discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
+        check_share("MpoConfig::discount", self.discount)?;
         check_count("MpoConfig::sampled_actions", self.sampled_actions, 2)?;
         check_count("MpoConfig::batch_size", self.batch_size, 1)?;
-        check("MpoConfig::target_period", self.target_period, |&period| period > 0, "at least 1")?;
+        check_any("MpoConfig::target_period", self.target_period)?;
         check(
             "MpoConfig::average_rate",
             self.average_rate,
@@ -179,7 +180,6 @@ impl MpoConfig {
             "above 0, to 1",
         )?;
         let Some(penalty) = self.action_penalty else { return Ok(()) };
-        let accepted = |&weight: &f64| weight >= 0.0 && weight.is_finite();
-        check("ActionPenalty::weight", penalty.weight, accepted, "0 or more, finite")
+        check_not_negative("ActionPenalty::weight", penalty.weight)
     }
 }

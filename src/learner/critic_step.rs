@@ -3,12 +3,13 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check};
+use crate::checks::{check_any, check_shape, check_share};
+use crate::error::Result;
 use crate::experience::batch::Batch;
 use crate::learner::target_networks::TargetNetworks;
 use crate::mathematics::distribution::Distribution;
-use crate::mathematics::targets::{mean_value, retrace_targets, retrace_traces, td_targets};
-use crate::networks::{Actor, Critic, Optimizer, OptimizerConfig};
+use crate::mathematics::targets::{retrace_targets, retrace_traces, td_targets};
+use crate::networks::{Actor, Critic, Optimizer, OptimizerConfig, with_own_gradients};
 
 /// How the targets of the critic are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -49,45 +50,39 @@ impl CriticStep {
             PolicyEvaluation::NStep { steps } => (steps, 1.0),
             PolicyEvaluation::Retrace { steps, lambda } => (steps, lambda),
         };
-        check("PolicyEvaluation::steps", steps, |&steps| steps > 0, "at least 1")?;
-        check("Retrace::lambda", lambda, |lambda| (0.0..=1.0).contains(lambda), "0 to 1")?;
+        check_any("PolicyEvaluation::steps", steps as u64)?;
+        check_share("Retrace::lambda", lambda)?;
         Ok(Self { evaluation, optimizer: Optimizer::new(optimizer)? })
     }
 
-    /// The critic before it learns from a batch, whose observations it has seen. With the first batch its
-    /// values, and those of its target, begin where they would be if every reward were the mean one: from 0 it
-    /// would take as many copies to the target as the horizon is long.
-    #[must_use]
-    pub fn prepare<A: Actor, C: Critic>(
-        &self,
-        critic: C,
-        target: &mut TargetNetworks<A, C>,
-        batch: &Batch,
-    ) -> C {
-        let critic = critic.observe(&batch.observations);
-        if self.optimizer.steps() > 0 {
-            return critic;
-        }
-        let critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
-        target.critic = critic.valid();
-        critic
-    }
-
-    /// One step of a [prepared](Self::prepare) critic, and its loss `[1]`, without gradients. `next_values`
-    /// are V(s') = mean_j Q'(s', a'_j) over actions of the target policy at the batch's next observations,
-    /// `[rows]`.
-    pub fn improve<A: Actor, C: Critic>(
+    /// One step of a critic, [prepared](TargetNetworks::prepare) for the batch, and its loss `[1]`, without
+    /// gradients. `next_values` are V(s') = mean_j Q'(s', a'_j) over actions of the target policy at the
+    /// batch's next observations, `[rows]`.
+    ///
+    /// # Errors
+    /// If the batch is not of the kind that is learnt from or does not fit the critic, or the critic's loss is
+    /// not of one element.
+    pub fn regress<A: Actor, C: Critic>(
         &mut self,
-        critic: C,
+        critic: &C,
         target: &TargetNetworks<A, C>,
         batch: &Batch,
         next_values: Tensor<1>,
-    ) -> (C, Tensor<1>) {
+    ) -> Result<(C, Tensor<1>)> {
+        let sizes = [critic.observation_size(), critic.action_size()];
+        batch.check(self.takes_sequences(), sizes, &batch.observations.device())?;
+        check_shape("next_values", &next_values.dims(), &[batch.rows()])?;
         let targets = self.targets(target, batch, next_values);
         let taken = batch.actions.clone().clamp(-1.0, 1.0);
-        let (critic, loss) = critic.loss(batch.observations.clone(), taken, targets);
+        let (critic, loss) = with_own_gradients(critic).loss(batch.observations.clone(), taken, targets);
+        check_shape("the critic's loss", &loss.dims(), &[1])?;
         let value = loss.clone().inner();
-        (self.optimizer.step(critic, loss), value)
+        Ok((self.optimizer.step(critic, loss), value))
+    }
+
+    /// Whether it learns from sequences rather than from single transitions.
+    pub(crate) fn takes_sequences(&self) -> bool {
+        matches!(self.evaluation, PolicyEvaluation::Retrace { .. })
     }
 
     /// What the values of the actions taken should be, `[rows]`.

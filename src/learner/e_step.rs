@@ -3,7 +3,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check, check_shape};
+use crate::checks::{check_not_negative, check_positive, check_shape};
+use crate::error::Result;
 use crate::host::{tensor, to_host};
 use crate::mathematics::dual::{Dual, DualForm, DualSolution};
 
@@ -82,6 +83,7 @@ pub struct EStep {
 
 /// What an [`EStep`] found for one batch.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct EStepSolution {
     /// The weights q, `[batch, samples]`, those of each state summing to 1.
     pub weights: Tensor<2>,
@@ -95,28 +97,12 @@ impl EStep {
     /// # Errors
     /// If a setting lies outside its accepted range.
     pub fn new(config: EStepConfig) -> Result<Self> {
-        check(
-            "EStepConfig::epsilon",
-            config.epsilon,
-            |&e| e > 0.0 && e.is_finite(),
-            "a positive, finite number",
-        )?;
-        check(
-            "EStepConfig::minimum_temperature",
-            config.minimum_temperature,
-            |&bound| bound >= 0.0 && bound.is_finite(),
-            "0 or more, finite",
-        )?;
-        let positive = |&x: &f64| x > 0.0 && x.is_finite();
+        check_positive("EStepConfig::epsilon", config.epsilon)?;
+        check_not_negative("EStepConfig::minimum_temperature", config.minimum_temperature)?;
         let mut descent = Descent::default();
         if let TemperatureSolver::GradientStep { learning_rate, initial_temperature } = config.solver {
-            check("GradientStep::learning_rate", learning_rate, positive, "a positive, finite number")?;
-            check(
-                "GradientStep::initial_temperature",
-                initial_temperature,
-                positive,
-                "a positive, finite number",
-            )?;
+            check_positive("GradientStep::learning_rate", learning_rate)?;
+            check_positive("GradientStep::initial_temperature", initial_temperature)?;
             descent = Descent::from_temperature(initial_temperature);
         }
         Ok(Self { config, last: None, descent })

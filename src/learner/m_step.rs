@@ -7,8 +7,9 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{check_any, check_count, check_not_negative, check_positive, check_shape, check_size};
 use crate::devices::is_cpu;
-use crate::error::{Result, check, check_count, check_shape, check_size};
+use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
 use crate::networks::{Actor, Optimizer, OptimizerConfig, flat_gradient, with_own_gradients};
 
@@ -82,6 +83,7 @@ pub struct MStep {
 
 /// What an [`MStep`] did on one batch, each `[k]`, on the inner device.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MStepReport {
     /// C_μ / ε_μ before the last step on the policy: above 1 the constraint is violated.
     pub kl_mean: Tensor<1>,
@@ -97,8 +99,6 @@ impl MStep {
     /// # Errors
     /// If a setting lies outside its accepted range.
     pub fn new(config: MStepConfig, action_size: usize, device: &Device) -> Result<Self> {
-        let positive = |&x: &f64| x > 0.0 && x.is_finite();
-        let not_negative = |&x: &f64| x >= 0.0 && x.is_finite();
         let multipliers = &config.multipliers;
         for (field, value) in [
             ("MStepConfig::epsilon_mean", config.epsilon_mean),
@@ -106,15 +106,15 @@ impl MStep {
             ("MultiplierConfig::learning_rate_mean", multipliers.learning_rate_mean),
             ("MultiplierConfig::learning_rate_covariance", multipliers.learning_rate_covariance),
         ] {
-            check(field, value, positive, "a positive, finite number")?;
+            check_positive(field, value)?;
         }
         for (field, value) in [
             ("MultiplierConfig::initial_mean", multipliers.initial_mean),
             ("MultiplierConfig::initial_covariance", multipliers.initial_covariance),
         ] {
-            check(field, value, not_negative, "0 or more, finite")?;
+            check_not_negative(field, value)?;
         }
-        check("MStepConfig::iterations", config.iterations, |&count| count > 0, "at least 1")?;
+        check_any("MStepConfig::iterations", config.iterations as u64)?;
         check_count("action_size", action_size, 1)?;
         let constraints = match config.constraint {
             Constraint::Joint => 1,
@@ -147,13 +147,14 @@ impl MStep {
     /// Gaussian with a full covariance, and the constraints are for each dimension.
     pub fn improve<A: Actor>(
         &mut self,
-        mut actor: A,
+        actor: &A,
         observations: Tensor<2>,
         old: &A::Distribution,
         actions: Tensor<3>,
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
-        self.check_shapes(&actor, &observations, old, &actions, &weights)?;
+        self.check_shapes(actor, &observations, old, &actions, &weights)?;
+        let mut actor = actor.clone();
         let pieces = self.pieces(&observations, old, &actions, &weights);
         let mut turn = 0;
         loop {
@@ -211,6 +212,11 @@ impl MStep {
         })
     }
 
+    /// Checks that policies of this kind have the divergence that is bounded.
+    pub(crate) fn check_policy<D: Distribution>(&self, policy: &D) -> Result<()> {
+        self.relative_kl(policy, policy).map(drop)
+    }
+
     /// The multipliers of mean and covariance.
     pub fn multipliers(&self) -> &Multipliers {
         &self.multipliers
@@ -234,6 +240,9 @@ impl MStep {
     /// C_μ / ε_μ and C_Σ / ε_Σ, means over the states, `[k]`.
     fn relative_kl<D: Distribution>(&self, policy: &D, old: &D) -> Result<[Tensor<1>; 2]> {
         let DecoupledKl { mean, covariance } = policy.divergence(old, self.config.constraint)?;
+        let shape = [policy.states(), self.multipliers.mean.dims()[0]];
+        check_shape("the divergence of means", &mean.dims(), &shape)?;
+        check_shape("the divergence of covariances", &covariance.dims(), &shape)?;
         let relative = |kl: Tensor<2>, epsilon: f64| kl.mean_dim(0).squeeze_dim::<1>(0) / epsilon;
         Ok([relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)])
     }

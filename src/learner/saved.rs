@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Learner;
 use crate::error::Result;
+use crate::experience::environment::ActionBounds;
 use crate::files::file::{Refusal, check_same};
 use crate::files::tensor_file::Tensors;
 use crate::host::{tensor, to_host};
@@ -12,6 +13,7 @@ use crate::learner::e_step::EStep;
 use crate::learner::target_networks::TargetNetworks;
 use crate::mathematics::distribution::Multipliers;
 use crate::networks::{Actor, Critic, Optimizer};
+use crate::policy::Policy;
 use crate::rng::Rng;
 
 /// What stands beside the tensors.
@@ -20,6 +22,8 @@ pub(crate) struct Header {
     config: MpoConfig,
     observation_size: usize,
     action_size: usize,
+    action_low: Vec<f32>,
+    action_high: Vec<f32>,
     updates: u64,
     informed: f64,
     /// Steps of the critic's and the policy's optimizer.
@@ -46,6 +50,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
             config: self.config.clone(),
             observation_size: self.actor.observation_size(),
             action_size: self.actor.action_size(),
+            action_low: self.average.bounds().low().to_vec(),
+            action_high: self.average.bounds().high().to_vec(),
             updates: self.updates,
             informed: self.informed,
             optimizer_steps: [self.critic_step.optimizer().steps(), self.m_step.optimizer().steps()],
@@ -68,6 +74,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         if !(0.0..=1.0).contains(&header.informed) {
             return Err(format!("a share of informed E-steps of {}", header.informed).into());
         }
+        let bounds = ActionBounds::new(header.action_low, header.action_high);
+        let bounds = bounds.map_err(|error| error.to_string())?;
         let [critic_steps, policy_steps] = header.optimizer_steps;
         let actor = tensors.take_module("actor", self.actor.clone())?;
         let critic = tensors.take_module("critic", self.critic.clone())?;
@@ -75,6 +83,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         let target = TargetNetworks {
             actor: tensors.take_module("target_actor", self.target.actor.clone())?,
             critic: tensors.take_module("target_critic", self.target.critic.clone())?,
+            begun: header.updates > 0,
         };
         let constraints = self.m_step.multipliers().mean.dims()[0];
         let mut multipliers = |name: &str| {
@@ -104,7 +113,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         Ok(Self {
             config: header.config,
             device: self.device.clone(),
-            average: self.average.with_actor(average),
+            average: Policy::new(average).with_bounds(bounds).map_err(|error| error.to_string())?,
             actor,
             critic,
             target,

@@ -2,8 +2,10 @@
 
 use burn::tensor::Tensor;
 
+use crate::experience::batch::Batch;
 use crate::host::tensor;
 use crate::mathematics::distribution::Distribution;
+use crate::mathematics::targets::mean_value;
 use crate::networks::{Actor, Critic, sampled_values};
 use crate::rng::Rng;
 
@@ -11,14 +13,15 @@ use crate::rng::Rng;
 /// E-step samples and weighs by them, the critic's targets are made of them.
 #[derive(Debug, Clone)]
 pub struct TargetNetworks<A: Actor, C: Critic> {
-    /// π_i.
-    pub actor: A,
-    /// Q'.
-    pub critic: C,
+    pub(crate) actor: A,
+    pub(crate) critic: C,
+    /// Whether a batch was prepared for.
+    pub(crate) begun: bool,
 }
 
 /// States with actions sampled from a policy.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct SampledActions<D> {
     /// `[rows, observation]`
     pub observations: Tensor<2>,
@@ -29,9 +32,37 @@ pub struct SampledActions<D> {
 }
 
 impl<A: Actor, C: Critic> TargetNetworks<A, C> {
-    /// Copies of these networks.
-    pub fn of(actor: &A, critic: &C) -> Self {
-        Self { actor: actor.valid(), critic: critic.valid() }
+    /// Copies of these networks, which have learnt nothing yet.
+    pub fn new(actor: &A, critic: &C) -> Self {
+        Self { actor: actor.valid(), critic: critic.valid(), begun: false }
+    }
+
+    /// Copies the networks again: θ_i = θ, φ' = φ.
+    pub fn copy(&mut self, actor: &A, critic: &C) {
+        (self.actor, self.critic) = (actor.valid(), critic.valid());
+    }
+
+    /// π_i.
+    pub fn actor(&self) -> &A {
+        &self.actor
+    }
+
+    /// Q'.
+    pub fn critic(&self) -> &C {
+        &self.critic
+    }
+
+    /// Both networks before they learn from a batch, whose observations they have seen. With the first batch
+    /// the critic's values begin where they would be if every reward were the mean one, and the targets are
+    /// copied: from 0 it would take as many copies as the horizon is long.
+    #[must_use]
+    pub fn prepare(&mut self, actor: A, critic: C, batch: &Batch) -> (A, C) {
+        let (actor, mut critic) = (actor.observe(&batch.observations), critic.observe(&batch.observations));
+        if !std::mem::replace(&mut self.begun, true) {
+            critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
+            self.copy(&actor, &critic);
+        }
+        (actor, critic)
     }
 
     /// Samples actions of the target policy at `observations`, `[rows, observation]`.

@@ -12,7 +12,8 @@
 //! derivatives are g' = ε - mean_s KL(w_s ‖ p_s) and g'' = mean_s Var_w(Q_s) / η³, so that a feasible η
 //! (KL ≤ ε) carries its own certificate: the duality gap is exactly η (ε - KL).
 
-use crate::error::{Error, Result, check, check_size};
+use crate::checks::{check, check_any, check_not_negative, check_positive, check_size};
+use crate::error::{Error, Result};
 
 /// How close to ε the KL divergence of the solution comes, relative to ε (from below, so that the solution is
 /// feasible). The relative duality gap is of the same size.
@@ -48,6 +49,7 @@ pub struct Dual {
 
 /// The dual and its first two derivatives at one temperature.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct DualPoint {
     /// g(η).
     pub value: f64,
@@ -59,6 +61,7 @@ pub struct DualPoint {
 
 /// A minimum of the dual.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct DualSolution {
     /// The minimising temperature η, or the lower bound. 0 stands for the limit η → 0: weights on the best
     /// actions alone.
@@ -81,8 +84,8 @@ impl Dual {
     /// If there is no state or action, the number of values is no multiple of `samples`, a value is not
     /// finite, or `epsilon` is not positive and finite.
     pub fn new(values: impl IntoIterator<Item = f64>, samples: usize, epsilon: f64) -> Result<Self> {
-        check("epsilon", epsilon, |&e| e > 0.0 && e.is_finite(), "a positive, finite number")?;
-        check("samples", samples, |&samples| samples > 0, "at least 1")?;
+        check_positive("epsilon", epsilon)?;
+        check_any("samples", samples as u64)?;
         let mut below_max: Vec<f64> = values.into_iter().collect();
         check("values", below_max.len(), |&count| count > 0, "at least one state")?;
         check_size("values of the last state", (below_max.len() - 1) % samples + 1, samples)?;
@@ -168,7 +171,7 @@ impl Dual {
     /// # Errors
     /// If `lower_bound` is negative or not finite.
     pub fn solve(&self, lower_bound: f64, start: Option<f64>) -> Result<DualSolution> {
-        check("lower_bound", lower_bound, |&bound| bound >= 0.0 && bound.is_finite(), "0 or more, finite")?;
+        check_not_negative("lower_bound", lower_bound)?;
         // Hoeffding: KL(w ‖ p) ≤ range² / (8 η²), so that the KL divergence is feasible at `high`.
         let ranges =
             self.below_max.chunks(self.samples).map(|state| state.iter().copied().fold(0.0, f64::min));

@@ -20,7 +20,7 @@ const LOG_TWO_PI: f64 = 1.837_877_066_409_345_5;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use mpo::{Gaussian, Scale};
+/// use mpo::{Distribution, Gaussian, Scale};
 ///
 /// let device = Device::flex();
 /// let mean = Tensor::zeros([1, 2], &device);
@@ -152,7 +152,7 @@ impl Gaussian {
             Scale::Cholesky(_) => Err(Error::Config {
                 field: place,
                 value: "full (Scale::Cholesky)".into(),
-                accepted: "diagonal (Scale::Diagonal), for one divergence a dimension",
+                accepted: "diagonal (Scale::Diagonal), with Constraint::PerDimension",
             }),
         };
         let deviation_now = deviation("the policy's covariance", &self.scale)?;

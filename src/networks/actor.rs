@@ -1,4 +1,4 @@
-//! Policies as networks: observations to Gaussians.
+//! Policies as networks: observations to distributions over actions.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::layers::{Activation, Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
 use super::parameters::is_trainable;
-use crate::error::{Result, check, check_count};
+use crate::checks::{check_count, check_positive};
+use crate::error::Result;
 use crate::mathematics::distribution::Distribution;
 use crate::mathematics::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -116,21 +117,11 @@ impl GaussianActor {
         rng: &mut Rng,
     ) -> Result<Self> {
         config.network.validate()?;
-        let positive = |&x: &f64| x > 0.0 && x.is_finite();
         check_count("observation_size", observation_size, 1)?;
         check_count("action_size", action_size, 1)?;
-        check(
-            "GaussianActorConfig::initial_standard_deviation",
-            config.initial_standard_deviation,
-            positive,
-            "a positive, finite number",
-        )?;
-        check(
-            "GaussianActorConfig::minimum_standard_deviation",
-            config.minimum_standard_deviation,
-            positive,
-            "a positive, finite number",
-        )?;
+        let [initial, least] = [config.initial_standard_deviation, config.minimum_standard_deviation];
+        check_positive("GaussianActorConfig::initial_standard_deviation", initial)?;
+        check_positive("GaussianActorConfig::minimum_standard_deviation", least)?;
         let device = &device.clone().autodiff();
         let hidden = &config.network.hidden;
         let (first, last) = (hidden[0], hidden[hidden.len() - 1]);

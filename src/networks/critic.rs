@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 /// drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
 ///
 /// Only [`values`](Self::values) and the two sizes have to be written. How it learns, and in what unit, is the
-/// critic's own business: [`CriticStep`](crate::CriticStep) calls the rest.
+/// critic's own business: [`TargetNetworks`](crate::TargetNetworks), [`CriticStep`](crate::CriticStep) and
+/// [`Learner`](crate::Learner) call the rest.
 pub trait Critic: Module + Sync {
     /// Q(s, a) for `observations` `[batch, observation]` and `actions` `[batch, action]`, as `[batch]`.
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1>;

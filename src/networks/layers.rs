@@ -5,7 +5,8 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check};
+use crate::checks::check;
+use crate::error::Result;
 use crate::host::tensor;
 use crate::rng::Rng;
 

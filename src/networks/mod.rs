@@ -3,7 +3,6 @@
 
 pub(crate) mod actor;
 mod average;
-mod checks;
 pub(crate) mod critic;
 mod layers;
 mod moments;
@@ -18,7 +17,6 @@ mod value_units;
 pub(crate) use actor::{Actor, GaussianActor};
 pub use actor::{Covariance, GaussianActorConfig};
 pub use average::follow;
-pub(crate) use checks::{device_of, parameter_sum, shared_device};
 pub(crate) use critic::Critic;
 pub use critic::CriticLoss;
 pub use layers::{Activation, NetworkConfig, linear};
@@ -27,7 +25,7 @@ pub use normalised::{Normalised, PopArt, Rescale};
 pub(crate) use optimizer::flat_gradient;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use parameters::with_own_gradients;
-pub(crate) use parameters::{parameters, with_parameters};
+pub(crate) use parameters::{device_of, parameter_sum, parameters, with_parameters};
 pub(crate) use q_network::QNetwork;
 pub use q_network::QNetworkConfig;
 pub use sampled_values::sampled_values;

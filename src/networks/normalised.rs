@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
+use serde_json::Value;
 
 use super::moments::{Moments, normalised};
 use super::parameters::is_trainable;
@@ -11,23 +12,7 @@ use super::{Actor, Critic, CriticLoss};
 /// An actor or critic that sees observations in units of their spread, (s - mean) / standard deviation over
 /// what has been learnt from, cut off at ±10.
 ///
-/// ```
-/// use burn::tensor::Device;
-/// use mpo::networks::{Normalised, PopArt};
-/// use mpo::{MpoAgent, MpoConfig};
-/// # use mpo::{GaussianActor, QNetwork, Rng, Stream};
-///
-/// # fn main() -> mpo::Result<()> {
-/// # let (device, mut rng) = (Device::flex(), Rng::stream(1, Stream::Weights));
-/// # let mut paper = MpoConfig::paper();
-/// # let my_actor = GaussianActor::new(&paper.actor, 5, 1, &device, &mut rng)?;
-/// # let my_critic = QNetwork::new(&paper.critic, 5, 1, &device, &mut rng)?;
-/// let actor = Normalised::new(my_actor, 5, &device);
-/// let critic = PopArt::new(Normalised::new(my_critic, 5, &device), &device);
-/// let agent = MpoAgent::with_networks(MpoConfig::default(), actor, critic, 1)?;
-/// # Ok(())
-/// # }
-/// ```
+/// `examples/own_networks.rs` has an actor and a critic of its own in it.
 #[derive(Module, Debug)]
 pub struct Normalised<N: Module + ModuleDisplay> {
     moments: Moments,
@@ -50,11 +35,14 @@ impl<N: Module + ModuleDisplay> Normalised<N> {
         normalised(Some(&self.moments), observations)
     }
 
-    fn follow(mut self, observations: &Tensor<2>) -> Self {
-        if is_trainable(&self.network) {
-            self.moments = self.moments.follow_observations(observations);
-        }
-        self
+    /// After a batch that the network within sees as `observe` does.
+    fn follow(self, observations: &Tensor<2>, observe: impl FnOnce(N, &Tensor<2>) -> N) -> Self {
+        let moments = match is_trainable(&self.network) {
+            true => self.moments.follow_observations(observations),
+            false => self.moments,
+        };
+        let seen = normalised(Some(&moments.valid()), observations.clone());
+        Self { network: observe(self.network, &seen), moments }
     }
 }
 
@@ -74,7 +62,11 @@ impl<N: Actor + ModuleDisplay> Actor for Normalised<N> {
     }
 
     fn observe(self, observations: &Tensor<2>) -> Self {
-        self.follow(observations)
+        self.follow(observations, N::observe)
+    }
+
+    fn settings(&self) -> Value {
+        self.network.settings()
     }
 }
 
@@ -102,7 +94,7 @@ impl<N: Critic + ModuleDisplay> Critic for Normalised<N> {
     }
 
     fn observe(self, observations: &Tensor<2>) -> Self {
-        self.follow(observations)
+        self.follow(observations, N::observe)
     }
 
     fn start_from(self, value: &Tensor<1>) -> Self {

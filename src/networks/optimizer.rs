@@ -5,7 +5,8 @@ use burn::tensor::{Device, Gradients, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{flat, from_flat};
-use crate::error::{Result, check};
+use crate::checks::{check, check_positive};
+use crate::error::Result;
 use crate::host::{tensor, to_host};
 
 /// Settings of an [`Optimizer`].
@@ -50,7 +51,7 @@ impl Optimizer {
     /// If a setting lies outside its accepted range.
     pub fn new(config: OptimizerConfig) -> Result<Self> {
         let positive = |&x: &f64| x > 0.0 && x.is_finite();
-        check("OptimizerConfig::learning_rate", config.learning_rate, positive, "a positive, finite number")?;
+        check_positive("OptimizerConfig::learning_rate", config.learning_rate)?;
         let in_single_precision = |&x: &f64| positive(&f64::from(x as f32));
         let accepted = "a positive, finite number in single precision";
         check("OptimizerConfig::epsilon", config.epsilon, in_single_precision, accepted)?;

@@ -2,9 +2,9 @@
 //! not by their id: layers that are clones of each other have the same.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-use super::checks::device_of;
+use crate::checks::check;
 use crate::error::Result;
 use crate::host::{tensor, to_host};
 
@@ -58,6 +58,19 @@ pub(crate) fn is_trainable<M: Module>(module: &M) -> bool {
     let mut any = Any(false);
     module.visit(&mut any);
     any.0
+}
+
+/// The sum of all parameters, not finite where one of them is not.
+pub(crate) fn parameter_sum<M: Module>(module: &M) -> Tensor<1> {
+    let sum = flat(module).map(Tensor::sum);
+    sum.unwrap_or_else(|| Tensor::zeros([1], &module.devices()[0].clone().inner()))
+}
+
+/// The first device of a network.
+pub(crate) fn device_of<M: Module>(network: &M) -> Result<Device> {
+    let devices = network.devices();
+    check("the network's devices", &devices, |devices| !devices.is_empty(), "a network with parameters")?;
+    Ok(devices[0].clone())
 }
 
 /// All parameters as numbers.

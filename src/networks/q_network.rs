@@ -10,7 +10,8 @@ use super::layers::{Hidden, NetworkConfig, linear};
 use super::moments::{Moments, normalised};
 use super::parameters::is_trainable;
 use super::value_units::{ValueUnits, rescaled};
-use crate::error::{Result, check_count};
+use crate::checks::check_count;
+use crate::error::Result;
 use crate::rng::Rng;
 
 /// Settings of a [`QNetwork`].

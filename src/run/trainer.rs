@@ -13,7 +13,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::agent::MpoAgent;
-use crate::error::{Error, Result, check_size};
+use crate::checks::check_size;
+use crate::error::{Error, Result};
 use crate::experience::environment::{Checked, Environment};
 use crate::experience::replay::ReplayBuffer;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};

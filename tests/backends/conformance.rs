@@ -129,7 +129,7 @@ fn m_step() {
             let mut m_step = MStep::new(config.m_step.clone(), ACTION, device).unwrap();
             let before = agent.actor().clone();
             let (actor, report) =
-                m_step.improve(before.clone(), observations.clone(), &old, actions, weights).unwrap();
+                m_step.improve(&before, observations.clone(), &old, actions, weights).unwrap();
             let policy = actor.valid().policy(observations);
             let moved = numbers(&(policy.mean.clone() - old.mean));
             let multipliers = [report.multipliers.mean, report.multipliers.covariance];

@@ -33,7 +33,7 @@ fn composed_by_hand_they_are_the_agent() {
     let (config, replay) = (config(), random_replay(20, 20, 3, 2));
     let mut whole = agent(&config, 3, 2, 1);
     let (mut actor, mut critic) = networks(&config);
-    let (mut target, mut average) = (TargetNetworks::of(&actor, &critic), actor.valid());
+    let (mut target, mut average) = (TargetNetworks::new(&actor, &critic), actor.valid());
     let mut critic_step = CriticStep::new(config.evaluation, config.critic_optimizer.clone()).unwrap();
     let mut e_step = EStep::new(config.e_step.clone()).unwrap();
     let mut m_step = MStep::new(config.m_step.clone(), 2, &Device::flex()).unwrap();
@@ -43,19 +43,19 @@ fn composed_by_hand_they_are_the_agent() {
         let batch = whole.sample(&replay, &mut draws).unwrap();
         whole.update(&batch).unwrap();
 
-        critic = critic_step.prepare(critic, &mut target, &batch);
+        (actor, critic) = target.prepare(actor, critic, &batch);
         let sampled = target.sample(batch.evaluated(), config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        (critic, _) = critic_step.improve(critic, &target, &batch, batch.next_values(values.clone()));
+        let next_values = batch.next_values(values.clone());
+        (critic, _) = critic_step.regress(&critic, &target, &batch, next_values).unwrap();
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;
-        let weights = e_step.solve(target.critic.in_units(values) + cost).unwrap().weights;
-        actor = actor.observe(&batch.observations);
-        let improved = m_step.improve(actor, states.observations, &states.policy, states.actions, weights);
+        let weights = e_step.solve(target.critic().in_units(values) + cost).unwrap().weights;
+        let improved = m_step.improve(&actor, states.observations, &states.policy, states.actions, weights);
         (actor, _) = improved.unwrap();
         average = follow(average, &actor.valid(), config.average_rate.max(1.0 / f64::from(update)));
         if update % 4 == 0 {
-            target = TargetNetworks::of(&actor, &critic);
+            target.copy(&actor, &critic);
         }
 
         let mean = |actor: &GaussianActor| numbers(&actor.policy(observations()).mean);

@@ -68,7 +68,7 @@ proptest! {
     fn batches_are_solved_whatever_came_before(batches in vec(batch(), 1..5), epsilon in 0.001..0.5_f64) {
         let mut used = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable);
         for batch in &batches {
-            let EStepSolution { weights, dual } = used.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = used.solve(batch.tensor()).unwrap();
             prop_assert_eq!(weights.dims(), batch.tensor().dims());
             let weights = numbers(weights);
             let expected = softmax(batch, dual.temperature);
@@ -126,7 +126,7 @@ proptest! {
     ) {
         let mut e_step = e_step(epsilon, solver, form);
         for batch in batches {
-            let EStepSolution { weights, dual } = e_step.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor()).unwrap();
             let DualSolution { temperature, value, kl, gap, .. } = dual;
             prop_assert!(temperature.is_finite() && temperature >= 0.0 && gap.is_finite(), "{dual:?}");
             // Only where eq. 8 as printed overflows at a temperature that is not its own choice there is no
@@ -153,7 +153,7 @@ proptest! {
         let mut x = initial_temperature.exp_m1().ln();
         let (mut first, mut second) = (0.0, 0.0);
         for (step, batch) in batches.iter().enumerate() {
-            let EStepSolution { weights, dual } = e_step.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor()).unwrap();
             let temperature = x.exp().ln_1p() + 1e-8;
             let deviation = dual.temperature / temperature - 1.0;
             prop_assert!(deviation.abs() <= 1e-8, "{} for {temperature}", dual.temperature);

@@ -93,7 +93,7 @@ impl Batch {
 
     fn improve(&self, m_step: &mut MStep, actor: GaussianActor) -> (GaussianActor, MStepReport) {
         let (observations, actions) = (self.observations.clone(), self.actions.clone());
-        m_step.improve(actor, observations, &self.old, actions, self.weights.clone()).unwrap()
+        m_step.improve(&actor, observations, &self.old, actions, self.weights.clone()).unwrap()
     }
 
     fn on_autodiff(self) -> Self {
@@ -289,7 +289,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let m_step = MStep::new(config(Constraint::Joint), ACTION, &device).unwrap();
     let improve = |observations: &Tensor<2>, actions: &Tensor<3>, weights: &Tensor<2>| {
         let (observations, actions, weights) = (observations.clone(), actions.clone(), weights.clone());
-        m_step.clone().improve(actor.clone(), observations, &old, actions, weights)
+        m_step.clone().improve(&actor, observations, &old, actions, weights)
     };
     assert!(improve(&observations, &actions, &weights).is_ok());
     for shape in [[STATES - 1, OBSERVATION], [STATES, 0]] {
@@ -315,12 +315,12 @@ fn actors_of_other_sizes_are_refused() {
     let Batch { observations, old, actions, weights } = Batch::new(&actor, rng);
     let mut m_step = MStep::new(config(Constraint::Joint), ACTION, &device).unwrap();
     let wide = Tensor::zeros([STATES, OBSERVATION + 1], &device);
-    let result = m_step.improve(actor.clone(), wide, &old, actions, weights.clone());
+    let result = m_step.improve(&actor, wide, &old, actions, weights.clone());
     expect_shape(result, "observations", &[STATES, OBSERVATION + 1]);
     let larger = Tensor::ones([STATES, ACTION + 1], &device);
     let old = Gaussian { mean: larger.clone(), scale: Scale::Diagonal(larger) };
     let actions = Tensor::zeros([STATES, SAMPLES, ACTION + 1], &device);
-    assert!(m_step.improve(actor, observations, &old, actions, weights).is_err());
+    assert!(m_step.improve(&actor, observations, &old, actions, weights).is_err());
 }
 
 #[test]
@@ -331,9 +331,9 @@ fn constraints_a_dimension_need_a_diagonal_covariance_of_their_size() {
         let actor = actor(covariance, 0.5, rng);
         let Batch { observations, old, actions, weights } = Batch::new(&actor, rng);
         let mut m_step = MStep::new(config(Constraint::PerDimension), size, &device).unwrap();
-        let error = m_step.improve(actor, observations, &old, actions, weights).unwrap_err();
+        let error = m_step.improve(&actor, observations, &old, actions, weights).unwrap_err();
         match (covariance, error) {
-            (Covariance::Full, Error::Config { field: "MStepConfig::constraint", .. }) => (),
+            (Covariance::Full, Error::Config { field: "the policy's covariance", .. }) => (),
             (Covariance::Diagonal, Error::Size { size: ACTION, expected, .. }) => assert_eq!(expected, size),
             (_, other) => panic!("{covariance:?}: {other:?}"),
         }
@@ -343,7 +343,7 @@ fn constraints_a_dimension_need_a_diagonal_covariance_of_their_size() {
         Batch::new(&actor(Covariance::Diagonal, 0.5, rng), rng);
     let mut m_step = MStep::new(config(Constraint::PerDimension), ACTION, &device).unwrap();
     let full = actor(Covariance::Full, 0.5, rng);
-    let error = m_step.improve(full, observations, &old, actions, weights).unwrap_err();
+    let error = m_step.improve(&full, observations, &old, actions, weights).unwrap_err();
     assert!(matches!(error, Error::Config { field: "the policy's covariance", .. }), "{error}");
 }
 

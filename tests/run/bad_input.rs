@@ -196,7 +196,7 @@ fn agents_refuse_a_constraint_that_their_policy_cannot_have() {
     config.actor.covariance = Covariance::Full;
     assert_eq!(config.m_step.constraint, Constraint::PerDimension);
     let agent = MpoAgent::new(config.clone(), 3, 2, &Device::flex(), 1);
-    let words = ["MStepConfig::constraint", "PerDimension", "Joint, or a diagonal covariance"];
+    let words = ["the policy's covariance", "full", "diagonal", "Constraint::PerDimension"];
     refused(agent.map(|agent| agent.updates()), "Config", &words);
     // One dimension is the same either way.
     agent_of_one_dimension(config).act(&[0.0]).unwrap();

@@ -13,8 +13,8 @@ use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    Environment, Error, Evaluation, Event, Excursions, Exploration, Metrics, MpoConfig, Observer, Progress,
-    StopReason, Summary, Trainer, TrainerConfig,
+    Environment, Error, Evaluation, Event, Excursions, Exploration, Metrics, MpoConfig, NoiseColour,
+    Observer, Progress, StopReason, Summary, Trainer, TrainerConfig,
 };
 use roxmltree::Document;
 use serde_json::Value;
@@ -126,7 +126,7 @@ fn evaluates_with_the_mean_action() {
 fn actions_reach_the_environment_in_its_units_and_bounds() {
     let mut config = small(MpoConfig::default());
     config.actor.initial_standard_deviation = 1.0;
-    config.exploration = Exploration::default();
+    config.exploration = Exploration { noise: NoiseColour::White, excursions: None };
     let (environment, log) = {
         let environment = Recorder::default();
         let log = environment.log.clone();

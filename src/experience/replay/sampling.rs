@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor};
 
 use super::{Kind, ReplayBuffer};
-use crate::error::{Error, Result, check, check_count};
+use crate::checks::{check_any, check_count, check_share};
+use crate::error::{Error, Result};
 use crate::experience::batch::{Batch, Improved};
 use crate::host::tensor;
 use crate::rng::Rng;
@@ -34,7 +35,7 @@ impl ReplayBuffer {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<Batch> {
-        check("steps", steps, |&steps| steps > 0, "at least 1")?;
+        check_any("steps", steps as u64)?;
         let mut rows = Rows::default();
         for start in self.sample_steps(count, discount, rng)? {
             self.add_row(&mut rows, start, steps, discount, false);
@@ -55,7 +56,7 @@ impl ReplayBuffer {
         rng: &mut Rng,
         device: &Device,
     ) -> Result<Batch> {
-        check("steps", steps, |&steps| steps > 0, "at least 1")?;
+        check_any("steps", steps as u64)?;
         check_count("count times steps", count.saturating_mul(steps), 0)?;
         let mut rows = Rows::default();
         for start in self.sample_steps(count, discount, rng)? {
@@ -123,7 +124,7 @@ impl ReplayBuffer {
     /// The numbers of `count` observations that a step follows, drawn uniformly.
     fn sample_steps(&self, count: usize, discount: f64, rng: &mut Rng) -> Result<Vec<usize>> {
         check_count("count", count, 1)?;
-        check("discount", discount, |discount| (0.0..=1.0).contains(discount), "0 to 1")?;
+        check_share("discount", discount)?;
         if self.steps == 0 {
             return Err(Error::ReplayTooSmall { what: "steps", held: 0, needed: 1 });
         }

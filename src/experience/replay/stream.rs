@@ -1,7 +1,8 @@
 //! Several episodes under way, each written by itself.
 
 use super::{Episode, Kind, ReplayBuffer, UnderWay};
-use crate::error::{Error, Result, check, check_finite, check_reward, check_size};
+use crate::checks::{check, check_finite, check_reward, check_size};
+use crate::error::{Error, Result};
 use crate::experience::action::Action;
 use crate::experience::environment::Step;
 

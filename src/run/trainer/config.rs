@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, check};
+use crate::checks::{check, check_any, check_not_negative};
+use crate::error::Result;
 
 /// The settings of a [`Trainer`](crate::Trainer). Of those read from a file, a missing one is the default's,
 /// and an unknown one is refused.
@@ -77,24 +78,13 @@ impl Default for TrainerConfig {
 
 impl TrainerConfig {
     pub(super) fn validate(&self) -> Result<()> {
-        let at_least_one = |&count: &u64| count > 0;
-        check("TrainerConfig::warm_up_steps", self.warm_up_steps, at_least_one, "at least 1")?;
-        check("TrainerConfig::evaluation_period", self.evaluation_period, at_least_one, "at least 1")?;
-        check("TrainerConfig::checkpoint_period", self.checkpoint_period, at_least_one, "at least 1")?;
-        check("TrainerConfig::checkpoints_kept", self.checkpoints_kept, |&count| count > 0, "at least 1")?;
-        check("TrainerConfig::metrics_period", self.metrics_period, at_least_one, "at least 1")?;
-        check(
-            "TrainerConfig::evaluation_episodes",
-            self.evaluation_episodes,
-            |&count| count > 0,
-            "at least 1",
-        )?;
-        check(
-            "TrainerConfig::updates_per_step",
-            self.updates_per_step,
-            |&ratio| ratio >= 0.0 && ratio.is_finite(),
-            "0 or more, finite",
-        )?;
+        check_any("TrainerConfig::warm_up_steps", self.warm_up_steps)?;
+        check_any("TrainerConfig::evaluation_period", self.evaluation_period)?;
+        check_any("TrainerConfig::checkpoint_period", self.checkpoint_period)?;
+        check_any("TrainerConfig::checkpoints_kept", self.checkpoints_kept as u64)?;
+        check_any("TrainerConfig::metrics_period", self.metrics_period)?;
+        check_any("TrainerConfig::evaluation_episodes", self.evaluation_episodes as u64)?;
+        check_not_negative("TrainerConfig::updates_per_step", self.updates_per_step)?;
         check(
             "TrainerConfig::stop_at_return",
             self.stop_at_return,

@@ -2,7 +2,8 @@
 
 use super::failures::Broken;
 use super::{State, Trainer};
-use crate::error::{Result, check};
+use crate::checks::check;
+use crate::error::Result;
 use crate::experience::environment::Environment;
 use crate::networks::{Actor, Critic};
 use crate::run::observer::{Evaluation, Event};

@@ -194,6 +194,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             if countable && in_order { Ok(run) } else { Err(Refusal::from("a run out of order")) }
         })?;
         let agent = self.agent.restored(&folder.join(AGENT))?;
+        let agent = agent.with_bounds(self.environment.bounds().clone())?;
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
         let sizes =
             |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
