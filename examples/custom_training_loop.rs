@@ -1,4 +1,4 @@
-//! A training loop of one's own, from the parts: all that the agent and its trainer do, in the open.
+//! A training loop of one's own, from the parts: what agent and trainer do, but for reports and checkpoints.
 
 use burn::module::Module;
 use mpo::networks::follow;

@@ -11,8 +11,8 @@ pub(crate) mod target_networks;
 
 use burn::tensor::{Device, Tensor};
 
+use crate::backends::is_cpu;
 use crate::checks::{check, check_size};
-use crate::devices::is_cpu;
 use crate::error::Result;
 use crate::experience::batch::Batch;
 use crate::experience::environment::ActionBounds;

@@ -3,9 +3,9 @@
 #![warn(missing_docs)]
 
 mod agent;
+mod backends;
 mod behaviour;
 mod checks;
-pub mod devices;
 #[cfg(feature = "envs")]
 pub mod envs;
 mod error;
@@ -21,6 +21,11 @@ mod policy;
 mod rng;
 mod run;
 
+/// What [`device()`] can be asked for, and what the process is spared.
+pub mod devices {
+    pub use crate::backends::{BACKENDS, default_backend, leave_allocator_alone};
+}
+
 pub use burn;
 pub use burn::tensor::Device;
 
@@ -28,8 +33,8 @@ pub use mathematics::{dual, targets};
 pub use run::observers;
 
 pub use agent::MpoAgent;
+pub use backends::device;
 pub use behaviour::Behaviour;
-pub use devices::device;
 pub use error::{BoxedError, Error, Result};
 pub use experience::action::Action;
 pub use experience::batch::{Batch, Improved};

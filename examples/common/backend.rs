@@ -1,7 +1,8 @@
 //! The choice of a backend on the command line.
 
 use mpo::Device;
-use mpo::devices::{BACKENDS, default_backend, device};
+use mpo::device;
+use mpo::devices::{BACKENDS, default_backend};
 
 /// What computes.
 #[derive(clap::Args)]

@@ -7,8 +7,8 @@ use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::backends::is_cpu;
 use crate::checks::{check_any, check_count, check_not_negative, check_positive, check_shape, check_size};
-use crate::devices::is_cpu;
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
 use crate::networks::{Actor, Optimizer, OptimizerConfig, flat_gradient, with_own_gradients};

@@ -1,5 +1,4 @@
-//! Policies and critics: the traits [`Actor`](crate::Actor) and [`Critic`](crate::Critic), the default
-//! networks, and what trains them.
+//! Policies and critics: the traits [`Actor`] and [`Critic`], the default networks, and what trains them.
 
 pub(crate) mod actor;
 mod average;

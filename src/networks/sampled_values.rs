@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::critic::Critic;
-use crate::devices::is_cpu;
+use crate::backends::is_cpu;
 
 /// Evaluates a critic, on `module.valid()` and without gradients, at several sampled actions a state.
 ///
