@@ -42,11 +42,11 @@ pub enum NoiseColour {
 /// rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start, and at that of each episode. The policy counts as informed
-/// while its E-steps mostly find a temperature above
-/// [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature): while some action is worth
-/// more than another. With
+/// while the E-step's constraint was active in most of the latest 500 or so updates, and before the first: its
+/// temperature then lies above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature),
+/// as some action is worth more than another. With
 /// [`TemperatureSolver::GradientStep`](crate::TemperatureSolver::GradientStep), which knows no lowest
-/// temperature, it always does.
+/// temperature, it always counts as informed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Excursions {
@@ -247,7 +247,7 @@ mod tests {
                 }
             }
             let across = correlation(&components[0], &components[1]);
-            assert!(across.abs() < 0.05, "{colour:?}: the components hang together, {across}");
+            assert!(across.abs() < 0.05, "{colour:?}: the components are correlated, {across}");
         }
     }
     /// After a reset nothing is left of what went before but where the random numbers are.

@@ -38,6 +38,12 @@ impl Rng {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed.rotate_left(17) ^ offset))
     }
 
+    /// Another generator, seeded by this one, as for each of several environments.
+    #[must_use]
+    pub fn split(&mut self) -> Self {
+        Self(Xoshiro256PlusPlus::seed_from_u64(self.next_seed()))
+    }
+
     /// A uniform whole number, as for the seed of an episode.
     pub fn next_seed(&mut self) -> u64 {
         self.0.random()
@@ -67,6 +73,16 @@ impl Rng {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Neither those of each other nor those of the generator that they come from.
+    #[test]
+    fn split_generators_have_numbers_of_their_own() {
+        let mut rng = Rng::stream(7, Stream::Exploration);
+        let mut split = [rng.split(), rng.split(), rng];
+        let [first, second, third] = split.each_mut().map(|rng| [rng.next_seed(), rng.next_seed()]);
+        assert!(first != second && second != third && first != third);
+        assert_eq!(Rng::stream(7, Stream::Exploration).split().next_seed(), first[0]);
+    }
 
     /// No stream's numbers ever change, so that a run of an earlier version can be made again.
     #[test]

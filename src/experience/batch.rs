@@ -43,9 +43,9 @@ pub struct Batch {
 pub struct Improved {
     /// `[rows, observation]`.
     pub observations: Tensor<2>,
-    /// The rows whose next observation is another state, and one whose value counts: the ends of episodes
-    /// that were cut off. In ascending order. It is evaluated besides.
-    pub apart: Vec<usize>,
+    /// The rows, in ascending order, whose target bootstraps from the last observation of a truncated episode
+    /// rather than from the state where the policy is improved. That observation is evaluated in addition.
+    pub truncated: Vec<usize>,
 }
 
 impl Batch {
@@ -55,26 +55,26 @@ impl Batch {
     }
 
     /// The states at which sampled actions and their values serve for both halves of an update: those where the
-    /// policy is improved, then the next ones that are apart, `[rows and more, observation]`.
+    /// policy is improved, then the next observations of `truncated` rows, `[rows and more, observation]`.
     pub fn evaluated(&self) -> Tensor<2> {
         let improved = self.improved.observations.clone();
-        if self.improved.apart.is_empty() {
+        if self.improved.truncated.is_empty() {
             return improved;
         }
-        let apart = indices(self.improved.apart.iter().copied(), &improved.device());
-        Tensor::cat(vec![improved, self.next_observations.clone().select(0, apart)], 0)
+        let truncated = indices(self.improved.truncated.iter().copied(), &improved.device());
+        Tensor::cat(vec![improved, self.next_observations.clone().select(0, truncated)], 0)
     }
 
     /// V(s') of the next observations, `[rows]`: the means over the samples of the `values` at the
     /// [evaluated](Self::evaluated) states, `[rows and more, samples]`.
     pub fn next_values(&self, values: Tensor<2>) -> Tensor<1> {
         let values = values.mean_dim(1).squeeze_dim(1);
-        if self.improved.apart.is_empty() {
+        if self.improved.truncated.is_empty() {
             return values;
         }
         let rows = self.rows();
         let mut places: Vec<usize> = (0..rows).collect();
-        self.improved.apart.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
+        self.improved.truncated.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
         let places = indices(places.into_iter(), &values.device());
         values.select(0, places)
     }
@@ -103,10 +103,11 @@ impl Batch {
         fits("batch.continued", &self.continued, [rows], device)?;
         fits("batch.next_observations", &self.next_observations, states, device)?;
         fits("batch.improved.observations", &self.improved.observations, states, device)?;
-        let ascending = |apart: &&Vec<usize>| {
-            apart.is_sorted_by(|row, later| row < later) && apart.last().is_none_or(|&last| last < rows)
+        let ascending = |truncated: &&Vec<usize>| {
+            truncated.is_sorted_by(|row, later| row < later)
+                && truncated.last().is_none_or(|&last| last < rows)
         };
-        check("batch.improved.apart", &self.improved.apart, ascending, "rows of the batch, ascending")
+        check("batch.improved.truncated", &self.improved.truncated, ascending, "rows of the batch, ascending")
     }
 }
 

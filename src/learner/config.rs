@@ -46,10 +46,10 @@ pub struct MpoConfig {
     /// How many updates lie between two copies of the networks to their targets. Accepted: at least 1. Small
     /// values learn faster while they are stable. A period is an iteration i of the paper's Algorithm 1.
     pub target_period: u64,
-    /// The policy that is evaluated and deployed is an average of the latest ones, over about 1 /
-    /// `average_rate` updates: a policy that learns wanders a little with each update, its average does not.
-    /// While fewer are made it is the plain average of all. Accepted: above 0, to 1, which takes the latest
-    /// policy itself. It changes nothing of what is learnt.
+    /// The policy that is evaluated and deployed is an exponential moving average of the policies over about
+    /// 1 / `average_rate` updates (the plain average while fewer are made): a policy that learns wanders a
+    /// little with each update, its average does not. Accepted: above 0, to 1, which takes the latest policy
+    /// itself. It changes nothing of what is learnt.
     pub average_rate: f64,
     /// The E-step.
     pub e_step: EStepConfig,

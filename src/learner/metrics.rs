@@ -44,14 +44,13 @@ measures! {
         critic_loss,
         /// η, [in the critic's units](crate::Critic::in_units).
         temperature,
-        /// g(η), an upper bound on the value, less the action penalty, that any weights within ε reach, in
-        /// the critic's units.
+        /// g(η), in the critic's units: no weights within ε reach a higher mean of value less action penalty.
         dual,
         /// mean_s KL(q ‖ 1/M) / ε of the weights q that the M-step fits the policy to.
         kl,
         /// η (ε - KL), how far the weights may be from optimal.
         gap,
-        /// 1 where the temperature is an interior optimum, 0 where it is at its bound.
+        /// 1 where the constraint is active, 0 where the temperature is at its lower bound.
         interior,
         /// C_μ / ε_μ before the last step on the policy.
         kl_mean,

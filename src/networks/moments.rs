@@ -1,11 +1,11 @@
-//! Mean and deviation of what a network learns from, so that it sees observations, and says values, on one
-//! scale.
+//! The running mean and standard deviation of what a network learns from, by which observations and values are
+//! normalised.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 
-/// The mean and the standard deviation of each of several numbers, over the batches that are learnt from:
-/// plain averages of the first 1,000 batches, exponential averages over about as many from then on.
+/// The running mean and standard deviation of each of several numbers, over the batches that are learnt from:
+/// plain averages of the first 1,000 batches, exponential moving averages over about as many from then on.
 ///
 /// They are parameters without gradients: saved, copied to targets and averaged with the others.
 #[derive(Module, Debug)]
@@ -34,18 +34,17 @@ const SMALLEST_UNIT: f32 = 1e-15;
 /// Numbers further from the mean count as being this far from it: the sums of their squares stay numbers.
 const FARTHEST: f32 = 1e16;
 
-/// How many units from the mean an observation counts as being, at most, in the mean and deviation of
-/// observations: what a sensor says wrongly once leaves no trace to speak of in them, while a new range that it
-/// keeps to is reached within some batches.
+/// An observation counts as at most this many standard deviations from the mean in both statistics: a single
+/// outlier hardly moves them, while a new range that a sensor keeps to is reached within some batches.
 const REACH: f32 = 10.0;
 
-/// Where numbers far off are cut: they are rare, and should not drown the rest.
+/// Normalised observations are clipped here: those far off are rare, and should not drown the rest.
 const LARGEST: f32 = 10.0;
 
-/// Where observations are cut that are not normalised: the gradients of what is made of them stay numbers.
+/// Observations that are not normalised are clipped here, so that gradients stay finite.
 const LARGEST_RAW: f32 = 1e3;
 
-/// Observations as the first layer sees them: in units of their spread where that is wanted.
+/// Observations as the first layer sees them: normalised, where that is wanted, and clipped.
 pub(crate) fn normalised(moments: Option<&Moments>, observations: Tensor<2>) -> Tensor<2> {
     match moments {
         Some(moments) => moments.standard(observations).clamp(-LARGEST, LARGEST),

@@ -120,8 +120,8 @@ impl<N: Rescale + ModuleDisplay> Rescale for Normalised<N> {
     }
 }
 
-/// A critic whose network says values as distances from the mean of the latest targets, in units of their
-/// standard deviation, and follows both without changing a value (arXiv 1602.07714): neither the unit of the
+/// A critic whose network gives normalised values, (Q - mean) / standard deviation of the latest targets, and
+/// is rescaled as both move, so that no value changes by it (arXiv 1602.07714): neither the unit of the
 /// rewards nor a constant added to all of them changes what is learnt. Its loss is the mean of ½ (Q - y)² in
 /// that unit.
 #[derive(Module, Debug)]

@@ -20,10 +20,10 @@ use crate::rng::Rng;
 pub struct QNetworkConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// Whether the output layer says values as distances from the mean of the latest targets, in units of
-    /// their standard deviation, and follows both without changing a value (PopArt, arXiv 1602.07714). What
-    /// is learnt then does not depend on the unit of the rewards, nor on what is added to all of them:
-    /// without it differences of 0.01, where rewards are rare, drown in the noise of Adam's steps, and so do
+    /// Whether the output layer gives normalised values, (Q - mean) / standard deviation of the latest
+    /// targets, and is rescaled as both move, so that no value changes by it (PopArt, arXiv 1602.07714). What
+    /// is learnt then does not depend on the unit of the rewards, nor on what is added to all of them.
+    /// Without it, differences of 0.01 where rewards are rare are lost in the noise of Adam's steps, as are
     /// those of 1 between values of -20,000.
     pub normalise_values: bool,
     /// How errors are weighed, in units of that standard deviation where values are normalised.

@@ -69,7 +69,7 @@ fn count_transfers() {
                     let transfers = TRANSFERS.lock().unwrap();
                     let count = |way| transfers.iter().filter(|transfer| *transfer == way).count();
                     assert_eq!(count("to the host"), 2, "{config:?}");
-                    // The noise of the sampled actions, twice which rows are apart, and the weights of the
+                    // The noise of the sampled actions, twice which rows are truncated, and the weights of the
                     // E-step.
                     let most = if improve_at == ImproveAt::States { 3 } else { 4 };
                     assert!(count("to the device") <= most, "{transfers:?}");

@@ -185,7 +185,7 @@ fn from_one_state_to_another() -> Batch {
         log_probabilities: Tensor::zeros([4], &device),
         continued: Tensor::zeros([4], &device),
         next_observations: Tensor::from_floats([[0.0, 1.0]; 4], &device),
-        improved: Improved { observations: Tensor::from_floats([[0.0, 1.0]; 4], &device), apart: vec![] },
+        improved: Improved { observations: Tensor::from_floats([[0.0, 1.0]; 4], &device), truncated: vec![] },
     }
 }
 

@@ -56,7 +56,7 @@ fn tensor<const D: usize>(rng: &mut Rng, shape: [usize; D], scale: f32) -> Tenso
     Tensor::from_data(TensorData::new::<f32, _>(numbers, shape), &Device::flex())
 }
 
-/// Sequences of `steps` rows, of which every third is apart.
+/// Sequences of `steps` rows, of which every third is truncated.
 fn batch(seed: u64, sizes: [usize; 3], steps: usize, scale: f32) -> Batch {
     let (mut rng, [rows, observation, action]) = (Rng::stream(seed, Stream::Replay), sizes);
     let rng = &mut rng;
@@ -71,7 +71,7 @@ fn batch(seed: u64, sizes: [usize; 3], steps: usize, scale: f32) -> Batch {
         next_observations: tensor(rng, [rows, observation], scale),
         improved: Improved {
             observations: tensor(rng, [rows, observation], scale),
-            apart: (0..rows).step_by(3).collect(),
+            truncated: (0..rows).step_by(3).collect(),
         },
     }
 }

@@ -28,7 +28,7 @@ fn update(epsilon: f64, weight: f64, best: f64) -> (MpoConfig, Metrics) {
         log_probabilities: Tensor::zeros([STATES], &Device::flex()),
         continued: Tensor::zeros([STATES], &Device::flex()),
         next_observations: ones(),
-        improved: Improved { observations: ones(), apart: vec![] },
+        improved: Improved { observations: ones(), truncated: vec![] },
     };
     let metrics = agent.update(&batch).unwrap();
     (config, metrics)

@@ -114,7 +114,7 @@ fn compare_transitions(model: &Model, replay: &ReplayBuffer, steps: usize, disco
             apart.push(row);
         }
     }
-    assert_eq!(sample.improved.apart, apart);
+    assert_eq!(sample.improved.truncated, apart);
 }
 
 fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discount: f64, seed: u64) {
@@ -156,7 +156,7 @@ fn compare_sequences(model: &Model, replay: &ReplayBuffer, steps: usize, discoun
     let cut_off =
         |&row: &usize| following[row] != next[row] && !step(taken[row]).terminated && discount > 0.0;
     let apart: Vec<usize> = (0..count * steps).filter(cut_off).collect();
-    assert_eq!(sample.improved.apart, apart);
+    assert_eq!(sample.improved.truncated, apart);
 }
 
 proptest! {

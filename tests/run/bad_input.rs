@@ -438,8 +438,8 @@ fn agents_refuse_batches_of_wrong_shapes() {
     }
     for apart in [vec![8], vec![2, 2], vec![3, 1]] {
         let mut batch = transitions();
-        batch.improved.apart = apart;
-        let words = ["batch.improved.apart", "ascending"];
+        batch.improved.truncated = apart;
+        let words = ["batch.improved.truncated", "ascending"];
         refused(of_transitions.update(&batch), "Config", &words);
     }
     // A replay of other sizes gives such batches.

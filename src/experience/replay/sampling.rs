@@ -18,7 +18,7 @@ struct Rows {
     continued: Vec<f32>,
     next: Vec<usize>,
     improved: Vec<usize>,
-    apart: Vec<usize>,
+    truncated: Vec<usize>,
 }
 
 impl ReplayBuffer {
@@ -93,7 +93,7 @@ impl ReplayBuffer {
         if self.kind(next) == Kind::Last {
             around = self.on_the_circle(start, steps);
             if factor > 0.0 {
-                rows.apart.push(rows.taken.len());
+                rows.truncated.push(rows.taken.len());
             }
         }
         rows.taken.push(start);
@@ -160,7 +160,7 @@ impl ReplayBuffer {
             log_probabilities: numbers(log_probabilities),
             continued: numbers(rows.continued),
             next_observations: observations(&rows.next),
-            improved: Improved { observations: observations(&rows.improved), apart: rows.apart },
+            improved: Improved { observations: observations(&rows.improved), truncated: rows.truncated },
         }
     }
 

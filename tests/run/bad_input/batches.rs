@@ -70,7 +70,7 @@ const SPOILS: [Spoil; 7] = [
     ("discounts", |b, x| b.discounts = with_last(&b.discounts, x)),
     ("next observations", |b, x| {
         b.next_observations = with_last(&b.next_observations, x);
-        b.improved.apart = vec![b.rewards.dims()[0] - 1];
+        b.improved.truncated = vec![b.rewards.dims()[0] - 1];
     }),
     ("improved", |b, x| {
         b.improved.observations = with_last(&b.improved.observations, x);
