@@ -172,7 +172,7 @@ impl MStep {
             let turns = pieces.iter().zip(policies).collect();
             let gradients = on_each(turns, |(piece, (actor, policy, _))| {
                 let Piece { old, statistics, share, .. } = piece;
-                flat_gradient(&actor, policy.lagrangian(old, statistics, &report.multipliers, *share))
+                flat_gradient(&actor, policy.lagrangian(old, statistics, &report.multipliers) * *share)
             });
             // None where the actor has nothing to train.
             if let Some(gradient) = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient) {

@@ -54,20 +54,14 @@ pub trait Distribution: Debug + Clone + Send + Sync {
     /// distribution that they were sampled from.
     fn statistics(&self, actions: Tensor<3>, weights: Tensor<2>) -> Self::Statistics;
 
-    /// A loss, of one element, whose gradient with respect to this distribution's parameters is `share` times
-    /// that of the M-step's Lagrangian (replication paper, eq. 13, decoupled as in arXiv 1812.02256), averaged
-    /// over the batch:
+    /// A loss, of one element, whose gradient with respect to this distribution's parameters is that of the
+    /// M-step's Lagrangian (replication paper, eq. 13, decoupled as in arXiv 1812.02256), averaged over the
+    /// batch:
     ///
     /// ```text
     /// mean_s [ -Σ_j w_j log π(a_j|s) ] + α_μ C_μ + α_Σ C_Σ
     /// ```
-    fn lagrangian(
-        self,
-        old: &Self,
-        statistics: &Self::Statistics,
-        multipliers: &Multipliers,
-        share: f64,
-    ) -> Tensor<1>;
+    fn lagrangian(self, old: &Self, statistics: &Self::Statistics, multipliers: &Multipliers) -> Tensor<1>;
 
     /// Those of `count` states from `start` on.
     fn narrow(&self, start: usize, count: usize) -> Self;

@@ -220,16 +220,10 @@ impl Distribution for Gaussian {
         Statistics::new(self, actions, weights)
     }
 
-    fn lagrangian(
-        self,
-        old: &Self,
-        statistics: &Statistics,
-        multipliers: &Multipliers,
-        share: f64,
-    ) -> Tensor<1> {
+    fn lagrangian(self, old: &Self, statistics: &Statistics, multipliers: &Multipliers) -> Tensor<1> {
         let Multipliers { mean, covariance } = multipliers;
         let gradient = policy_gradient(&self.clone().inner(), old, statistics, mean, covariance);
-        surrogate(self, gradient, share)
+        surrogate(self, gradient)
     }
 
     fn narrow(&self, start: usize, count: usize) -> Self {

@@ -273,7 +273,6 @@ impl Distribution for Laplace {
         old: &Self,
         (actions, weights): &Self::Statistics,
         multipliers: &Multipliers,
-        share: f64,
     ) -> Tensor<1> {
         let old =
             Self { mean: Tensor::from_inner(old.mean.clone()), scale: Tensor::from_inner(old.scale.clone()) };
@@ -288,7 +287,7 @@ impl Distribution for Laplace {
             (kl * Tensor::from_inner(multiplier.clone()).unsqueeze()).sum_dim(1).mean()
         };
         let bounds = bound(kl.mean, &multipliers.mean) + bound(kl.covariance, &multipliers.covariance);
-        (bounds - of_mean - of_scale) * share
+        bounds - of_mean - of_scale
     }
 
     fn narrow(&self, start: usize, count: usize) -> Self {

@@ -109,14 +109,12 @@ pub fn policy_gradient(
     PolicyGradient { mean, scale }
 }
 
-/// A loss whose gradient with respect to the policy's outputs is `share` of `gradient`.
-pub(super) fn surrogate(policy: Gaussian, gradient: PolicyGradient, share: f64) -> Tensor<1> {
-    let of_mean = (policy.mean * Tensor::from_inner(gradient.mean * share)).sum();
+/// A loss whose gradient with respect to the policy's outputs is this one.
+pub(super) fn surrogate(policy: Gaussian, gradient: PolicyGradient) -> Tensor<1> {
+    let of_mean = (policy.mean * Tensor::from_inner(gradient.mean)).sum();
     let of_scale = match (policy.scale, gradient.scale) {
-        (Scale::Cholesky(factor), Scale::Cholesky(gradient)) => {
-            (factor * Tensor::from_inner(gradient * share)).sum()
-        }
-        (scale, gradient) => (scale.diagonal() * Tensor::from_inner(gradient.diagonal() * share)).sum(),
+        (Scale::Cholesky(factor), Scale::Cholesky(gradient)) => (factor * Tensor::from_inner(gradient)).sum(),
+        (scale, gradient) => (scale.diagonal() * Tensor::from_inner(gradient.diagonal())).sum(),
     };
     of_mean + of_scale
 }
