@@ -415,3 +415,21 @@ proptest! {
         prop_assert_eq!(loaded.bounds(), &bounds);
     }
 }
+
+/// An agent's file too has the bounds that its policies are for.
+#[test]
+fn agents_keep_their_bounds() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("agent.mpo");
+    let bounds = ActionBounds::new(vec![0.0, -3.0], vec![12.0, 5.0]).unwrap();
+    let new = || agent(Covariance::Diagonal, vec![8], true);
+    let saved = new().with_bounds(bounds.clone()).unwrap();
+    saved.save(&path).unwrap();
+    let mut restored = new();
+    restored.restore(&path).unwrap();
+    let observation = [0.1, -0.2, 0.3];
+    assert_eq!(restored.policy().bounds(), &bounds);
+    assert_eq!(restored.behaviour().policy().bounds(), &bounds);
+    assert_eq!(restored.policy().act(&observation).unwrap(), saved.policy().act(&observation).unwrap());
+    assert_ne!(restored.policy().act(&observation).unwrap(), new().policy().act(&observation).unwrap());
+}
