@@ -42,9 +42,8 @@ struct MyCritic {
 }
 
 impl Critic for MyCritic {
-    fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        let hidden = relu(self.hidden.forward(Tensor::cat(vec![observations, actions], 1)));
-        self.value.forward(hidden).squeeze_dim(1)
+    fn values(&self, states: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
+        self.value.forward(relu(self.hidden.forward(Tensor::cat(vec![states, actions], 1)))).squeeze_dim(1)
     }
 
     fn observation_size(&self) -> usize {
