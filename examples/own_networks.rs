@@ -1,4 +1,5 @@
-//! An actor and a critic of one's own, in units of what they learn from.
+//! An actor and a critic of one's own, normalised: as small as they can be, to be read. The default networks,
+//! with a layer more and LayerNorm, learn cartpole far sooner.
 
 use burn::module::Module;
 use burn::nn::Linear;
