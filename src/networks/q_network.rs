@@ -55,7 +55,7 @@ pub struct QNetwork {
     loss: CriticLoss,
 }
 
-/// Where values are normalised they start near their mean.
+/// If values are normalised, they start near their mean.
 const NORMALISED_OUTPUT_GAIN: f64 = 0.01;
 
 impl QNetwork {
