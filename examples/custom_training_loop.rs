@@ -39,9 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Policy evaluation, by actions of the target policy that the policy is improved by too.
         let batch = replay.sample_transitions(config.batch_size, 5, config.discount, &mut rng, &device)?;
         (actor, critic) = target.prepare(actor, critic, &batch);
-        let sampled = target.sample(batch.evaluated(), config.sampled_actions, &mut samples);
+        let sampled = target.sample(batch.evaluated()?, config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        (critic, _) = critic_step.regress(&critic, &target, &batch, batch.next_values(values.clone()))?;
+        (critic, _) = critic_step.regress(&critic, &target, &batch, batch.next_values(values.clone())?)?;
         // E-step and M-step: weigh those actions, then fit the policy to them.
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;

@@ -179,7 +179,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
                 (sample(batch.observations.clone()), next, None)
             }
             ImproveAt::NextStates => {
-                let evaluated = sample(batch.evaluated());
+                let evaluated = sample(batch.evaluated()?);
                 let values = target.values(&evaluated);
                 (evaluated.first(batch.rows()), evaluated, Some(values))
             }
@@ -203,7 +203,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
             let next_values = match shared_values.clone() {
-                Some(values) => batch.next_values(values),
+                Some(values) => batch.next_values(values)?,
                 None => target.values(&next).mean_dim(1).squeeze_dim(1),
             };
             critic_step.regress(&critic, target, batch, next_values)

@@ -56,27 +56,36 @@ impl Batch {
 
     /// The states at which sampled actions and their values serve for both halves of an update: those where the
     /// policy is improved, then the next observations of `truncated` rows, `[rows and more, observation]`.
-    pub fn evaluated(&self) -> Tensor<2> {
+    ///
+    /// # Errors
+    /// If `truncated` are not rows of the batch, ascending.
+    pub fn evaluated(&self) -> Result<Tensor<2>> {
+        self.check_truncated()?;
         let improved = self.improved.observations.clone();
         if self.improved.truncated.is_empty() {
-            return improved;
+            return Ok(improved);
         }
         let truncated = indices(self.improved.truncated.iter().copied(), &improved.device());
-        Tensor::cat(vec![improved, self.next_observations.clone().select(0, truncated)], 0)
+        Ok(Tensor::cat(vec![improved, self.next_observations.clone().select(0, truncated)], 0))
     }
 
     /// V(s') of the next observations, `[rows]`: the means over the samples of the `values` at the
     /// [evaluated](Self::evaluated) states, `[rows and more, samples]`.
-    pub fn next_values(&self, values: Tensor<2>) -> Tensor<1> {
+    ///
+    /// # Errors
+    /// If `truncated` are not rows of the batch, ascending, or there are not as many values.
+    pub fn next_values(&self, values: Tensor<2>) -> Result<Tensor<1>> {
+        self.check_truncated()?;
+        let (rows, [count, samples]) = (self.rows(), values.dims());
+        check_shape("values", &[count, samples], &[rows + self.improved.truncated.len(), samples])?;
         let values = values.mean_dim(1).squeeze_dim(1);
         if self.improved.truncated.is_empty() {
-            return values;
+            return Ok(values);
         }
-        let rows = self.rows();
         let mut places: Vec<usize> = (0..rows).collect();
         self.improved.truncated.iter().zip(rows..).for_each(|(&row, place)| places[row] = place);
         let places = indices(places.into_iter(), &values.device());
-        values.select(0, places)
+        Ok(values.select(0, places))
     }
 
     /// Checks that the rows are sequences, or single transitions where those are learnt from, and that all
@@ -103,6 +112,11 @@ impl Batch {
         fits("batch.continued", &self.continued, [rows], device)?;
         fits("batch.next_observations", &self.next_observations, states, device)?;
         fits("batch.improved.observations", &self.improved.observations, states, device)?;
+        self.check_truncated()
+    }
+
+    fn check_truncated(&self) -> Result<()> {
+        let rows = self.rows();
         let ascending = |truncated: &&Vec<usize>| {
             truncated.is_sorted_by(|row, later| row < later)
                 && truncated.last().is_none_or(|&last| last < rows)

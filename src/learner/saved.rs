@@ -1,6 +1,7 @@
 //! A learner among the tensors of a file: all that its next step depends on.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Learner;
 use crate::error::Result;
@@ -62,7 +63,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
 
     /// The learner of a file, on this one's device.
     pub(crate) fn restored(&self, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
-        let sizes = |observation, action| serde_json::json!({ "observation_size": observation, "action_size": action });
+        let sizes = |observation, action| json!({ "observation_size": observation, "action_size": action });
         check_same(&header.config, &self.config)?;
         check_same(
             &sizes(header.observation_size, header.action_size),

@@ -44,9 +44,9 @@ fn composed_by_hand_they_are_the_agent() {
         whole.update(&batch).unwrap();
 
         (actor, critic) = target.prepare(actor, critic, &batch);
-        let sampled = target.sample(batch.evaluated(), config.sampled_actions, &mut samples);
+        let sampled = target.sample(batch.evaluated().unwrap(), config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        let next_values = batch.next_values(values.clone());
+        let next_values = batch.next_values(values.clone()).unwrap();
         (critic, _) = critic_step.regress(&critic, &target, &batch, next_values).unwrap();
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;
@@ -85,6 +85,20 @@ fn a_step_leaves_its_learner_as_it_was() {
     assert_eq!(mean(&first), mean(&second));
     assert_ne!(mean(&first), mean(&learner));
     assert_eq!((learner.updates(), first.updates()), (0, 1));
+}
+
+/// A batch made by hand, whose rows do not fit, is refused and no panic.
+#[test]
+fn rows_that_are_not_of_the_batch_are_refused() {
+    let learner = agent(&config(), 3, 2, 1);
+    let mut batch = learner.sample(&random_replay(20, 20, 3, 2), &mut rng(1)).unwrap();
+    let values = |rows: usize| Tensor::<2>::zeros([rows, 4], &Device::flex());
+    let rows = batch.rows();
+    batch.improved.truncated = vec![0];
+    assert!(batch.evaluated().is_ok() && batch.next_values(values(rows + 1)).is_ok());
+    assert!(batch.next_values(values(rows)).is_err());
+    batch.improved.truncated = vec![rows];
+    assert!(batch.evaluated().is_err() && batch.next_values(values(rows + 1)).is_err());
 }
 
 /// Each acts as it would alone, also on a thread of its own, while the learner goes on.
