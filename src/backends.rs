@@ -93,6 +93,22 @@ pub(crate) fn is_cpu(device: &Device) -> bool {
     ["Device<Flex", "Device<NdArray"].into_iter().any(|cpu| name.starts_with(cpu))
 }
 
+/// `work` on the threads that compute for this device, where it is a CPU: what it splits up then need not be
+/// handed over piece by piece.
+pub(crate) fn on_its_threads<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> T {
+    if is_cpu(device) { rayon::scope(|_| work()) } else { work() }
+}
+
+/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with
+/// a queue of its own.
+pub(crate) fn both<A: Send, B: Send>(
+    device: &Device,
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,10 @@
 //! Between the host's numbers and the device's tensors: nothing else in the crate moves numbers from one to
 //! the other.
 
-use burn::tensor::{Device, Element, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
 use tracing::trace;
 
+use crate::backends::is_cpu;
 use crate::checks::check_finite;
 use crate::error::{Error, Result};
 
@@ -31,6 +32,23 @@ pub(crate) fn to_host<E: Element, const D: usize>(place: &'static str, tensor: T
     let data = tensor.try_into_data().map_err(|error| Error::Device { place, reason: error.to_string() })?;
     let numbers = data.convert::<E>().try_into_vec();
     numbers.map_err(|error| Error::Device { place, reason: format!("{error:?}") })
+}
+
+/// Whether a tensor's numbers lie in the host's memory, in single precision and without gradients, where they
+/// cost no more to read than a copy.
+pub(crate) fn is_host<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && is_cpu(&tensor.device())
+}
+
+/// A tensor of these numbers, which stay in the host's memory.
+pub(crate) fn on_host<const D: usize>(numbers: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(numbers, shape), device)
+}
+
+/// A copy of the numbers of a tensor that [`is_host`], or of one beneath autodiff that is.
+pub(crate) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let tensor = if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
+    tensor.into_data().try_into_vec().expect("single precision")
 }
 
 /// Reads numbers of the device, all at once: those `guarded`, which have to be finite, and those `measured`,

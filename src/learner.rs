@@ -11,7 +11,7 @@ pub(crate) mod target_networks;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::backends::is_cpu;
+use crate::backends::{both, on_its_threads};
 use crate::checks::{check, check_size};
 use crate::error::Result;
 use crate::experience::batch::Batch;
@@ -160,7 +160,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         let sizes = [self.actor.observation_size(), self.actor.action_size()];
         batch.check(self.critic_step.takes_sequences(), sizes, &self.device)?;
         let mut next = self.clone();
-        let metrics = next.advance(batch)?;
+        let metrics = on_its_threads(&self.device, || next.advance(batch))?;
         Ok((next, metrics))
     }
 
@@ -236,16 +236,6 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         }
         Ok(metrics)
     }
-}
-
-/// Two results that do not depend on each other: side by side on a CPU, one after the other on a device with
-/// a queue of its own.
-fn both<A: Send, B: Send>(
-    device: &Device,
-    first: impl FnOnce() -> A + Send,
-    second: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    if is_cpu(device) { rayon::join(first, second) } else { (first(), second()) }
 }
 
 /// The device of both networks, which fit each other and can be trained: Burn panics over it later.

@@ -9,7 +9,7 @@ use crate::experience::batch::Batch;
 use crate::learner::target_networks::TargetNetworks;
 use crate::mathematics::distribution::Distribution;
 use crate::mathematics::targets::{retrace_targets, retrace_traces, td_targets};
-use crate::networks::{Actor, Critic, Optimizer, OptimizerConfig, with_own_gradients};
+use crate::networks::{Actor, Critic, Optimizer, OptimizerConfig};
 
 /// How the targets of the critic are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -74,10 +74,11 @@ impl CriticStep {
         check_shape("next_values", &next_values.dims(), &[batch.rows()])?;
         let targets = self.targets(target, batch, next_values);
         let taken = batch.actions.clone().clamp(-1.0, 1.0);
-        let (critic, loss) = with_own_gradients(critic).loss(batch.observations.clone(), taken, targets);
+        let (critic, loss, backward) =
+            critic.clone().differentiable_loss(batch.observations.clone(), taken, targets);
         check_shape("the critic's loss", &loss.dims(), &[1])?;
         let value = loss.clone().inner();
-        Ok((self.optimizer.step(critic, loss), value))
+        Ok((self.optimizer.descend(critic, backward.gradient(loss)), value))
     }
 
     /// Whether it learns from sequences rather than from single transitions.

@@ -11,7 +11,7 @@ use crate::backends::is_cpu;
 use crate::checks::{check_any, check_count, check_not_negative, check_positive, check_shape, check_size};
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
-use crate::networks::{Actor, Optimizer, OptimizerConfig, flat_gradient, with_own_gradients};
+use crate::networks::{Actor, Optimizer, OptimizerConfig};
 
 /// Settings of the [`MStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,10 +159,9 @@ impl MStep {
         let mut turn = 0;
         loop {
             let policies = on_each(pieces.iter().collect(), |piece: &Piece<_>| {
-                let actor = with_own_gradients(&actor);
-                let policy = actor.policy(piece.observations.clone());
+                let (policy, backward) = actor.differentiable_policy(piece.observations.clone());
                 let kl = self.relative_kl(&policy.clone().inner(), &piece.old)?.map(|kl| kl * piece.share);
-                Ok((actor, policy, kl))
+                Ok((policy, backward, kl))
             });
             let policies = policies.into_iter().collect::<Result<Vec<_>>>()?;
             let zero = self.multipliers.mean.zeros_like();
@@ -170,14 +169,12 @@ impl MStep {
                 .map(|which| policies.iter().fold(zero.clone(), |sum, (.., kl)| sum + kl[which].clone()));
             let report = self.update_multipliers(kl_mean, kl_covariance);
             let turns = pieces.iter().zip(policies).collect();
-            let gradients = on_each(turns, |(piece, (actor, policy, _))| {
+            let gradients = on_each(turns, |(piece, (policy, backward, _))| {
                 let Piece { old, statistics, share, .. } = piece;
-                flat_gradient(&actor, policy.lagrangian(old, statistics, &report.multipliers) * *share)
+                backward.gradient(policy.lagrangian(old, statistics, &report.multipliers) * *share)
             });
-            // None where the actor has nothing to train.
-            if let Some(gradient) = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient) {
-                actor = self.optimizer.descend(actor, gradient);
-            }
+            let gradient = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient);
+            actor = self.optimizer.descend(actor, gradient);
             turn += 1;
             if turn == self.config.iterations {
                 return Ok((actor, report));
@@ -204,7 +201,7 @@ impl MStep {
             let (actions, weights) =
                 (actions.clone().narrow(0, start, count), weights.clone().narrow(0, start, count));
             Piece {
-                observations: Tensor::from_inner(observations.clone().narrow(0, start, count)),
+                observations: observations.clone().narrow(0, start, count),
                 statistics: old.statistics(actions, weights),
                 old,
                 share: count as f64 / states as f64,

@@ -2,11 +2,12 @@
 
 use burn::tensor::Tensor;
 
+use crate::backends::both;
 use crate::experience::batch::Batch;
 use crate::host::tensor;
 use crate::mathematics::distribution::Distribution;
 use crate::mathematics::targets::mean_value;
-use crate::networks::{Actor, Critic, sampled_values};
+use crate::networks::{Actor, Critic};
 use crate::rng::Rng;
 
 /// The policy π_i and the critic Q' of an iteration (θ_i and φ' in Algorithm 1), copies without gradients: the
@@ -57,7 +58,8 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
     /// copied: from 0 it would take as many copies as the horizon is long.
     #[must_use]
     pub fn prepare(&mut self, actor: A, critic: C, batch: &Batch) -> (A, C) {
-        let (actor, mut critic) = (actor.observe(&batch.observations), critic.observe(&batch.observations));
+        let seen = &batch.observations;
+        let (actor, mut critic) = both(&seen.device(), || actor.observe(seen), || critic.observe(seen));
         if !std::mem::replace(&mut self.begun, true) {
             critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
             self.copy(&actor, &critic);
@@ -72,10 +74,11 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
         samples: usize,
         rng: &mut Rng,
     ) -> SampledActions<A::Distribution> {
-        let policy = self.actor.policy(observations.clone());
-        let shape = [policy.states(), samples, policy.action_size()];
-        let noise = rng.normals(shape.iter().product());
-        let actions = policy.sample(tensor(noise, shape, &observations.device()));
+        let device = observations.device();
+        let shape = [observations.dims()[0], samples, self.actor.action_size()];
+        let noise = || tensor(rng.normals(shape.iter().product()), shape, &device);
+        let (policy, noise) = both(&device, || self.actor.policy(observations.clone()), noise);
+        let actions = policy.sample(noise);
         SampledActions { observations, policy, actions }
     }
 
@@ -86,7 +89,7 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
 
     /// Q'(s, a) of `actions` `[rows, samples, action]`, clipped to [-1, 1], as `[rows, samples]`.
     pub fn values_of(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
-        sampled_values(&self.critic, observations, actions.clamp(-1.0, 1.0))
+        self.critic.sampled_values(observations, actions.clamp(-1.0, 1.0))
     }
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod distribution;
 pub mod dual;
 pub(crate) mod gaussian;
+pub(crate) mod product;
 pub mod targets;

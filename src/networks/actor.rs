@@ -5,11 +5,14 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Activation, Hidden, NetworkConfig, linear};
+use super::backward::Backward;
+use super::layers::{Activation, Hidden, NetworkConfig, bias, linear};
 use super::moments::{Moments, normalised};
-use super::parameters::is_trainable;
+use super::on_host::{HiddenOnHost, Tape, panels};
+use super::parameters::{is_trainable, with_own_gradients};
 use crate::checks::{check_count, check_positive};
 use crate::error::Result;
+use crate::host::{is_host, numbers, on_host};
 use crate::mathematics::distribution::Distribution;
 use crate::mathematics::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -41,11 +44,23 @@ pub trait Actor: Module + Sync {
         self
     }
 
+    /// The policy at `observations`, `[batch, observation]` without gradients, of a network with gradients of its
+    /// own, and their way back: by autodiff. Override it where they are known in closed form.
+    fn differentiable_policy(&self, observations: Tensor<2>) -> (Self::Distribution, Backward<Self>) {
+        policy_by_autodiff(self, observations)
+    }
+
     /// What beside its parameters decides what the network computes, such as its activation. It stands in a
     /// [`Policy`](crate::Policy)'s file, and has to be the same in a network that the file is read into.
     fn settings(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
+}
+
+/// See [`Actor::differentiable_policy`].
+fn policy_by_autodiff<A: Actor>(actor: &A, observations: Tensor<2>) -> (A::Distribution, Backward<A>) {
+    let actor = with_own_gradients(actor);
+    (actor.policy(Tensor::from_inner(observations)), Backward::autodiff(actor))
 }
 
 /// The covariance of a [`GaussianActor`].
@@ -149,6 +164,21 @@ impl GaussianActor {
     pub fn config(&self) -> &GaussianActorConfig {
         &self.config
     }
+
+    /// From what the last hidden layer gives out.
+    fn of_features(&self, features: Tensor<2>) -> Gaussian {
+        let mean = self.mean.forward(features.clone());
+        let mean = if self.config.bounded_mean { Activation::Tanh.forward(mean) } else { mean };
+        // softplus(0) = log 2.
+        let unit = self.config.initial_standard_deviation / std::f64::consts::LN_2;
+        let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0) * unit
+            + self.config.minimum_standard_deviation;
+        let scale = match &self.lower {
+            None => Scale::Diagonal(diagonal),
+            Some(lower) => Scale::Cholesky(cholesky_factor(diagonal, lower.forward(features) * unit)),
+        };
+        Gaussian { mean, scale }
+    }
 }
 
 impl GaussianActorConfig {
@@ -174,23 +204,33 @@ impl GaussianActorConfig {
 
 const OUTPUT_GAIN: f64 = 0.01;
 
+/// From how many rows on packing the weights costs less than it saves.
+const MANY_ROWS: usize = 32;
+
 impl Actor for GaussianActor {
     type Distribution = Gaussian;
 
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
+        let (rows, device) = (observations.dims()[0], observations.device());
         let observations = normalised(self.moments.as_ref(), observations);
-        let features = self.hidden.forward(self.first.forward(observations));
-        let mean = self.mean.forward(features.clone());
-        let mean = if self.config.bounded_mean { Activation::Tanh.forward(mean) } else { mean };
-        // softplus(0) = log 2.
-        let unit = self.config.initial_standard_deviation / std::f64::consts::LN_2;
-        let diagonal = activation::softplus(self.diagonal.forward(features.clone()), 1.0) * unit
-            + self.config.minimum_standard_deviation;
-        let scale = match &self.lower {
-            None => Scale::Diagonal(diagonal),
-            Some(lower) => Scale::Cholesky(cholesky_factor(diagonal, lower.forward(features) * unit)),
-        };
-        Gaussian { mean, scale }
+        if rows < MANY_ROWS || !is_host(&observations) {
+            return self.of_features(self.hidden.forward(self.first.forward(observations)));
+        }
+        let hidden = HiddenOnHost::new(&self.hidden);
+        let features =
+            hidden.all_features(&numbers(observations), &panels(&self.first), &numbers(bias(&self.first)));
+        let width = features.len() / rows;
+        self.of_features(on_host(features, [rows, width], &device))
+    }
+
+    fn differentiable_policy(&self, observations: Tensor<2>) -> (Gaussian, Backward<Self>) {
+        if !(is_host(&observations) && is_trainable(self)) {
+            return policy_by_autodiff(self, observations);
+        }
+        let actor = with_own_gradients(self);
+        let seen = normalised(actor.moments.valid().as_ref(), observations);
+        let tape = Tape::record(vec![(seen, &actor.first)], &actor.hidden);
+        (actor.of_features(tape.features()), Backward::recorded(actor, tape))
     }
 
     fn observation_size(&self) -> usize {

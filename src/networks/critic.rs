@@ -4,6 +4,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::backward::Backward;
+use super::parameters::with_own_gradients;
+use super::sampled_values::sampled_values;
+
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).
 ///
 /// The actions are the policy's, clipped to [-1, 1]. Create the module on an autodiff device, with parameters
@@ -32,6 +36,11 @@ pub trait Critic: Module + Sync {
         self.values(repeated, actions.reshape([states * samples, n])).reshape([states, samples])
     }
 
+    /// The same without gradients, for any number of states: [`sampled_values`](super::sampled_values).
+    fn sampled_values(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        sampled_values(self, observations, actions)
+    }
+
     /// The loss, of one element, whose gradient moves Q(s, a) towards the `targets` `[batch]`, and the critic
     /// that it is of: this one, after whatever it takes note of in the targets. Nothing that is given has
     /// gradients. By default the mean of ½ (Q - y)².
@@ -39,6 +48,17 @@ pub trait Critic: Module + Sync {
         let [observations, actions] = [observations, actions].map(Tensor::from_inner);
         let errors = self.values(observations, actions) - Tensor::from_inner(targets);
         (self, CriticLoss::Squared.of(errors))
+    }
+
+    /// [`loss`](Self::loss) of a critic with gradients of its own, and their way back: by autodiff. Override it
+    /// where they are known in closed form.
+    fn differentiable_loss(
+        self,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        targets: Tensor<1>,
+    ) -> (Self, Tensor<1>, Backward<Self>) {
+        loss_by_autodiff(&self, observations, actions, targets)
     }
 
     /// The same critic after it has seen the observations of a batch, `[batch, observation]` without
@@ -61,6 +81,17 @@ pub trait Critic: Module + Sync {
     fn in_units(&self, values: Tensor<2>) -> Tensor<2> {
         values
     }
+}
+
+/// See [`Critic::differentiable_loss`].
+pub(super) fn loss_by_autodiff<C: Critic>(
+    critic: &C,
+    observations: Tensor<2>,
+    actions: Tensor<2>,
+    targets: Tensor<1>,
+) -> (C, Tensor<1>, Backward<C>) {
+    let (critic, loss) = with_own_gradients(critic).loss(observations, actions, targets);
+    (critic.clone(), loss, Backward::autodiff(critic))
 }
 
 /// How a critic's errors are weighed.

@@ -117,6 +117,28 @@ impl Hidden {
             None => self.activation.forward(x),
         }
     }
+
+    pub(super) fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// One for each layer, where there are any.
+    pub(super) fn norms(&self) -> &[LayerNorm] {
+        &self.norms
+    }
+
+    /// The linear layers behind the first one.
+    pub(super) fn layers(&self) -> &[Linear] {
+        &self.layers
+    }
+}
+
+/// The bias of a layer that has one, `[1, outputs]`.
+pub(super) fn bias(layer: &Linear) -> Tensor<2> {
+    match &layer.bias {
+        Some(bias) => bias.val().unsqueeze(),
+        None => Tensor::zeros([1, layer.weight.dims()[1]], &layer.weight.device()),
+    }
 }
 
 /// A linear layer with weights uniform in ±`gain` / √`inputs` and no bias to start with, drawn from the

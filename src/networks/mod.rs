@@ -2,26 +2,30 @@
 
 pub(crate) mod actor;
 mod average;
+mod backward;
+
 pub(crate) mod critic;
 mod layers;
 mod moments;
 mod names;
 mod normalised;
+mod on_host;
 mod optimizer;
 mod parameters;
 pub(crate) mod q_network;
+mod rows;
 mod sampled_values;
 mod value_units;
 
 pub(crate) use actor::{Actor, GaussianActor};
 pub use actor::{Covariance, GaussianActorConfig};
 pub use average::follow;
+pub use backward::Backward;
 pub(crate) use critic::Critic;
 pub use critic::CriticLoss;
 pub use layers::{Activation, NetworkConfig, linear};
 pub(crate) use names::names;
 pub use normalised::{Normalised, PopArt, Rescale};
-pub(crate) use optimizer::flat_gradient;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use parameters::with_own_gradients;
 pub(crate) use parameters::{device_of, parameter_sum, parameters, with_parameters};

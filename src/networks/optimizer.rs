@@ -1,9 +1,10 @@
 //! Adam with global gradient clipping.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::backward::Backward;
 use super::parameters::{flat, from_flat};
 use crate::checks::{check, check_positive};
 use crate::error::Result;
@@ -66,14 +67,13 @@ impl Optimizer {
     ///
     /// A module without trainable parameters stays as it is.
     pub fn step<M: Module>(&mut self, module: M, loss: Tensor<1>) -> M {
-        match flat_gradient(&module, loss) {
-            Some(gradient) => self.descend(module, gradient),
-            None => module,
-        }
+        let gradient = Backward::autodiff(module.clone()).gradient(loss);
+        self.descend(module, gradient)
     }
 
-    /// One step of `module` against a gradient of [`flat_gradient`].
-    pub(crate) fn descend<M: Module>(&mut self, module: M, mut gradient: Tensor<1>) -> M {
+    /// One step of `module` against a gradient of [`Backward::gradient`].
+    pub fn descend<M: Module>(&mut self, module: M, gradient: Option<Tensor<1>>) -> M {
+        let Some(mut gradient) = gradient else { return module };
         // Over a dimension: GPUs add up whole tensors in any order, and runs would not be repeatable.
         let squared_norm = gradient.clone().square().sum_dim(0);
         if let Some(max_norm) = self.config.gradient_norm {
@@ -136,26 +136,4 @@ impl Optimizer {
     pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
         self.squared_norms.take()
     }
-}
-
-/// The gradients of `loss` with respect to all parameters, one after another, zero where there is none; none
-/// at all where nothing is trainable.
-pub(crate) fn flat_gradient<M: Module>(module: &M, loss: Tensor<1>) -> Option<Tensor<1>> {
-    struct Collect {
-        gradients: Gradients,
-        flat: Vec<Tensor<1>>,
-    }
-    impl ModuleVisitor for Collect {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let value = param.val();
-            let gradient = value.grad_remove(&mut self.gradients);
-            self.flat.push(gradient.unwrap_or_else(|| value.inner().zeros_like()).flatten(0, D - 1));
-        }
-    }
-    if !loss.is_tracked() {
-        return None;
-    }
-    let mut collect = Collect { gradients: loss.backward(), flat: Vec::new() };
-    module.visit(&mut collect);
-    (!collect.flat.is_empty()).then(|| Tensor::cat(collect.flat, 0))
 }

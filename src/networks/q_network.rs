@@ -3,15 +3,21 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::critic::{Critic, CriticLoss};
-use super::layers::{Hidden, NetworkConfig, linear};
+use super::backward::Backward;
+use super::critic::{Critic, CriticLoss, loss_by_autodiff};
+use super::layers::{Hidden, NetworkConfig, bias, linear};
 use super::moments::{Moments, normalised};
-use super::parameters::is_trainable;
+use super::on_host::{HiddenOnHost, ROWS_A_BLOCK, Tape, Workspace, panels};
+use super::parameters::{is_trainable, with_own_gradients};
+use super::rows;
+use super::sampled_values::sampled_values;
 use super::value_units::{ValueUnits, rescaled};
 use crate::checks::check_count;
 use crate::error::Result;
+use crate::host::{is_host, numbers, on_host};
 use crate::rng::Rng;
 
 /// Settings of a [`QNetwork`].
@@ -100,6 +106,27 @@ impl QNetwork {
         self.output.forward(self.hidden.forward(first))
     }
 
+    /// This critic after it has taken note of the `targets`.
+    fn follow(mut self, targets: &Tensor<1>) -> Self {
+        if is_trainable(&self)
+            && let Some(units) = self.units.take()
+        {
+            let (units, factor, shift) = units.follow(targets);
+            self.output = rescaled(self.output, factor, shift);
+            self.units = Some(units);
+        }
+        self
+    }
+
+    /// The loss of these outputs, `[batch, 1]`, which have gradients.
+    fn loss_of(&self, outputs: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        let (outputs, targets) = (outputs.squeeze_dim(1), Tensor::from_inner(targets));
+        self.loss.of(match &self.units {
+            Some(units) => units.errors(outputs, targets),
+            None => outputs - targets,
+        })
+    }
+
     fn as_values<const D: usize>(&self, outputs: Tensor<D>) -> Tensor<D> {
         match &self.units {
             Some(units) => units.values(outputs),
@@ -132,23 +159,49 @@ impl Critic for QNetwork {
         self.as_values(self.output.forward(features)).reshape([states, samples])
     }
 
-    fn loss(mut self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
-        if is_trainable(&self)
-            && let Some(units) = self.units.take()
-        {
-            let (units, factor, shift) = units.follow(&targets);
-            self.output = rescaled(self.output, factor, shift);
-            self.units = Some(units);
+    fn sampled_values(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
+        if !(is_host(&observations) && is_host(&actions)) {
+            return sampled_values(self, observations, actions);
         }
-        let [observations, actions] = [observations, actions].map(Tensor::from_inner);
-        let outputs = self.outputs(observations, actions).squeeze_dim(1);
-        let targets = Tensor::from_inner(targets);
-        let errors = match &self.units {
-            Some(units) => units.errors(outputs, targets),
-            None => outputs - targets,
-        };
-        let loss = self.loss.of(errors);
-        (self, loss)
+        let ([states, samples, n], device) = (actions.dims(), actions.device());
+        let observations = normalised(self.moments.as_ref(), observations);
+        let of_states = numbers(self.observation.forward(observations));
+        let (first, hidden) = (panels(&self.action), HiddenOnHost::new(&self.hidden));
+        let (weights, bias) = (numbers(self.output.weight.val()), numbers(bias(&self.output))[0]);
+        let block = (ROWS_A_BLOCK / samples).max(1);
+        let (actions, mut outputs) = (numbers(actions), vec![0.0; states * samples]);
+        outputs
+            .par_chunks_mut(block * samples)
+            .zip(actions.par_chunks(block * samples * n))
+            .zip(of_states.par_chunks(block * first.columns()))
+            .for_each_init(Workspace::default, |workspace, ((outputs, actions), of_states)| {
+                let features = hidden.features(actions, &first, of_states, workspace);
+                rows::outputs(features, &weights, bias, outputs);
+            });
+        self.as_values(on_host(outputs, [states, samples], &device))
+    }
+
+    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+        let critic = self.follow(&targets);
+        let outputs = critic.outputs(Tensor::from_inner(observations), Tensor::from_inner(actions));
+        let loss = critic.loss_of(outputs, targets);
+        (critic, loss)
+    }
+
+    fn differentiable_loss(
+        self,
+        observations: Tensor<2>,
+        actions: Tensor<2>,
+        targets: Tensor<1>,
+    ) -> (Self, Tensor<1>, Backward<Self>) {
+        if !(is_host(&observations) && is_trainable(&self)) {
+            return loss_by_autodiff(&self, observations, actions, targets);
+        }
+        let critic = with_own_gradients(&self.follow(&targets));
+        let seen = normalised(critic.moments.valid().as_ref(), observations);
+        let tape = Tape::record(vec![(seen, &critic.observation), (actions, &critic.action)], &critic.hidden);
+        let loss = critic.loss_of(critic.output.forward(tape.features()), targets);
+        (critic.clone(), loss, Backward::recorded(critic, tape))
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {

@@ -17,6 +17,7 @@ mod common {
 
 mod agent;
 mod bandits;
+mod closed_form;
 mod frozen;
 mod inputs;
 mod networks;

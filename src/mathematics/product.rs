@@ -1,0 +1,239 @@
+//! Matrix products of plain numbers, on one thread: the innermost loop of most of an update's arithmetic on a
+//! CPU.
+//!
+//! The right matrix is packed once into panels of [`WIDE`] columns, strips of [`TALL`] rows of the left one as
+//! they are needed, so that the innermost loop reads both from one end to the other. Its sums, `TALL` x `WIDE`
+//! of them, stay in the registers of a CPU with AVX2 (after Goto and van de Geijn, "Anatomy of High-Performance
+//! Matrix Multiplication", 2008).
+
+use multiversion::multiversion;
+use multiversion::target::target_cfg_f;
+
+const WIDE: usize = 16;
+const TALL: usize = 6;
+
+/// Rows of the left matrix that are packed at a time: with 256 columns, half of a core's second cache.
+const BLOCK: usize = 16 * TALL;
+
+/// The right matrix of a product, packed.
+#[derive(Debug, Clone)]
+pub(crate) struct Panels {
+    /// Panel after panel, each with `rows` rows. The last one is filled up with zeros.
+    packed: Vec<[f32; WIDE]>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Panels {
+    /// Of a matrix with `columns` numbers a row.
+    pub(crate) fn new(matrix: &[f32], columns: usize) -> Self {
+        let mut packed = Vec::with_capacity(matrix.len() / columns * columns.div_ceil(WIDE));
+        for start in (0..columns).step_by(WIDE) {
+            let width = WIDE.min(columns - start);
+            packed.extend(matrix.chunks_exact(columns).map(|row| {
+                let mut packed = [0.0; WIDE];
+                packed[..width].copy_from_slice(&row[start..start + width]);
+                packed
+            }));
+        }
+        Self { packed, rows: matrix.len() / columns, columns }
+    }
+
+    /// Of the transpose of a matrix with `columns` numbers a row.
+    pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Self {
+        let mut packed = vec![[0.0; WIDE]; columns * (matrix.len() / columns).div_ceil(WIDE)];
+        let panels = packed.chunks_exact_mut(columns.max(1));
+        for (panel, rows) in panels.zip(matrix.chunks(columns * WIDE)) {
+            for (place, row) in rows.chunks_exact(columns).enumerate() {
+                panel.iter_mut().zip(row).for_each(|(packed, &x)| packed[place] = x);
+            }
+        }
+        Self { packed, rows: columns, columns: matrix.len() / columns }
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+}
+
+/// The left matrix of a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// As it lies, row after row.
+    Rows(&'a [f32]),
+    /// The transpose of a matrix with so many numbers a row.
+    Transposed(&'a [f32], usize),
+}
+
+/// Where products are computed: memory for strips, which is taken once.
+#[derive(Debug, Default)]
+pub(crate) struct Products {
+    strips: Vec<[f32; TALL]>,
+}
+
+impl Products {
+    /// `left` times `right`, into `out`, row after row.
+    pub(crate) fn compute_into(&mut self, left: Left<'_>, right: &Panels, out: &mut [f32]) {
+        if right.rows == 0 || right.columns == 0 {
+            return out.fill(0.0);
+        }
+        self.strips.resize(right.rows * BLOCK / TALL, [0.0; TALL]);
+        compute(left, right, &mut self.strips, out);
+    }
+
+    /// `left` times `right`, row after row.
+    pub(crate) fn compute(&mut self, left: Left<'_>, right: &Panels) -> Vec<f32> {
+        let rows = match left {
+            Left::Rows(matrix) => matrix.len() / right.rows.max(1),
+            Left::Transposed(_, columns) => columns,
+        };
+        let mut out = vec![0.0; rows * right.columns];
+        self.compute_into(left, right, &mut out);
+        out
+    }
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn compute(left: Left, right: &Panels, strips: &mut [[f32; TALL]], out: &mut [f32]) {
+    let fused = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
+    if fused {
+        blocks(left, right, strips, out, |x, y, sum| x.mul_add(y, sum));
+    } else {
+        blocks(left, right, strips, out, |x, y, sum| x * y + sum);
+    }
+}
+
+#[inline(always)]
+fn blocks(
+    left: Left<'_>,
+    right: &Panels,
+    strips: &mut [[f32; TALL]],
+    out: &mut [f32],
+    add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let Panels { packed, rows: inner, columns } = right;
+    for (index, out) in out.chunks_mut(BLOCK * columns).enumerate() {
+        for (strip, place) in strips.chunks_exact_mut(*inner).zip(0..(out.len() / columns).div_ceil(TALL)) {
+            pack(left, index * BLOCK + place * TALL, strip);
+        }
+        for (panel, start) in packed.chunks_exact(*inner).zip((0..*columns).step_by(WIDE)) {
+            for (strip, out) in strips.chunks_exact(*inner).zip(out.chunks_mut(TALL * columns)) {
+                let sums = tile(strip, panel, add);
+                for (sums, out) in sums.iter().zip(out.chunks_exact_mut(*columns)) {
+                    let out = &mut out[start..];
+                    match out.first_chunk_mut() {
+                        Some(out) => *out = *sums,
+                        None => out.copy_from_slice(&sums[..out.len()]),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of the left matrix from `row` on, column after column; what is beyond its last row stays as it is.
+#[inline(always)]
+fn pack(left: Left<'_>, row: usize, strip: &mut [[f32; TALL]]) {
+    match left {
+        Left::Rows(matrix) => {
+            let columns = strip.len();
+            for (place, row) in matrix[row * columns..].chunks_exact(columns).take(TALL).enumerate() {
+                strip.iter_mut().zip(row).for_each(|(packed, &x)| packed[place] = x);
+            }
+        }
+        Left::Transposed(matrix, columns) => {
+            for (packed, column) in strip.iter_mut().zip(matrix.chunks_exact(columns)) {
+                match column[row..].first_chunk() {
+                    Some(column) => *packed = *column,
+                    None => packed.iter_mut().zip(&column[row..]).for_each(|(packed, &x)| *packed = x),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn tile(
+    strip: &[[f32; TALL]],
+    panel: &[[f32; WIDE]],
+    add: impl Fn(f32, f32, f32) -> f32,
+) -> [[f32; WIDE]; TALL] {
+    let mut sums = [[0.0; WIDE]; TALL];
+    for (left, right) in strip.iter().zip(panel) {
+        // Copies, which then stay in registers.
+        let (left, right) = (*left, *right);
+        for (sums, x) in sums.iter_mut().zip(left) {
+            for (sum, y) in sums.iter_mut().zip(right) {
+                *sum = add(x, y, *sum);
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, Stream};
+
+    fn exact(left: &[f32], right: &[f32], inner: usize, columns: usize) -> Vec<f64> {
+        let row = |row: &[f32]| -> Vec<f64> {
+            let terms =
+                |column| (0..inner).map(move |k| f64::from(row[k]) * f64::from(right[k * columns + column]));
+            (0..columns).map(|column| terms(column).sum()).collect()
+        };
+        left.chunks_exact(inner).flat_map(row).collect()
+    }
+
+    fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+        (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns)).copied().collect()
+    }
+
+    /// All sizes around those of strips, panels and blocks.
+    #[test]
+    fn products_are_those_of_double_precision() {
+        let mut rng = Rng::stream(1, Stream::Replay);
+        for rows in [1, 2, 5, 6, 7, 95, 96, 97, 200] {
+            for inner in [1, 2, 6, 17, 300] {
+                for columns in [1, 2, 15, 16, 17, 100] {
+                    let (left, right) = (rng.normals(rows * inner), rng.normals(inner * columns));
+                    let panels = Panels::new(&right, columns);
+                    let (left_transpose, right_transpose) =
+                        (transpose(&left, inner), transpose(&right, columns));
+                    let products = [
+                        Products::default().compute(Left::Rows(&left), &panels),
+                        Products::default().compute(Left::Transposed(&left_transpose, rows), &panels),
+                        Products::default()
+                            .compute(Left::Rows(&left), &Panels::transposed(&right_transpose, inner)),
+                    ];
+                    let exact = exact(&left, &right, inner, columns);
+                    for product in products {
+                        assert_eq!(product.len(), exact.len());
+                        for (index, (product, exact)) in product.iter().zip(&exact).enumerate() {
+                            let off = (f64::from(*product) - exact).abs();
+                            assert!(
+                                off < 2e-6 * inner as f64,
+                                "{rows}x{inner}x{columns}, {index}: {product}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was in `out` does not matter, and what is not a number is not lost.
+    #[test]
+    fn numbers_that_are_none_stay_so() {
+        let mut out = [f32::NAN; 2];
+        let (mut products, right) = (Products::default(), Panels::new(&[3.0, 4.0, 5.0, 6.0], 2));
+        products.compute_into(Left::Rows(&[1.0, 2.0]), &right, &mut out);
+        assert_eq!(out, [13.0, 16.0]);
+        products.compute_into(Left::Rows(&[0.0, f32::NAN]), &right, &mut out);
+        assert!(out.iter().all(|x| x.is_nan()));
+    }
+}
