@@ -23,6 +23,7 @@ mod options;
 #[cfg(feature = "gif")]
 mod picture;
 mod process;
+mod protocol;
 
 pub use error::GymnasiumError;
 pub use options::{DmControl, GymnasiumOptions};
@@ -30,7 +31,8 @@ pub use options::{DmControl, GymnasiumOptions};
 use std::sync::Arc;
 
 use self::options::Source;
-use self::process::{Actions, Answers, Ask, Description, Process, array, frame, numbers};
+use self::process::{Answers, Process};
+use self::protocol::{Actions, Ask, Description, array, frame, numbers};
 use crate::experience::environment::{ActionBounds, Environment, Step};
 
 /// An environment in a Python process of its own.

@@ -1,4 +1,4 @@
-//! The Python process: started, asked, watched and ended. `serve.py` is the other side.
+//! The Python process: started, asked, watched and ended.
 
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -7,71 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
-use super::{Frame, GymnasiumError, GymnasiumOptions};
-
-/// What the environment is, as the child describes it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Description {
-    pub observation_size: usize,
-    pub action: Actions,
-    pub repeatable: bool,
-    /// In seconds.
-    pub step_time: f64,
-    pub time_limit: Option<u64>,
-}
-
-/// The kinds of actions.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Actions {
-    Box { low: Vec<f32>, high: Vec<f32> },
-    Discrete { count: u64 },
-}
-
-/// What the child says when something goes wrong.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Failure {
-    Refused { refused: String, found: String, accepted: String },
-    Exception { exception: String, traceback: String, advice: Option<String> },
-}
-
-impl From<Failure> for GymnasiumError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused { refused, found, accepted } => Self::Refused { what: refused, found, accepted },
-            Failure::Exception { exception, traceback, advice } => {
-                Self::Exception { exception, advice, traceback: traceback.trim_end().into() }
-            }
-        }
-    }
-}
-
-/// Why there is no answer.
-enum Silence {
-    /// The pipe is closed or broken.
-    Ended,
-    /// What came in place of an answer.
-    Other(String),
-    /// The child said what went wrong.
-    Told(GymnasiumError),
-}
-
-impl From<std::io::Error> for Silence {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == ErrorKind::InvalidData { Self::Other(error.to_string()) } else { Self::Ended }
-    }
-}
-
-/// What the child is asked for.
-pub(super) enum Ask<'a> {
-    Reset(u64),
-    Step(&'a [f32]),
-    Picture,
-}
+use super::protocol::{Ask, Description, Silence, answer, description, readable};
+use super::{GymnasiumError, GymnasiumOptions};
 
 /// Where answers are read from.
 pub(super) type Answers = BufReader<ChildStdout>;
@@ -124,8 +61,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Process {
     const SCRIPT: &'static str = include_str!("serve.py");
-    /// What stands before the description; what the interpreter prints before it is passed over.
-    const MARK: &'static [u8] = b"\0mpo serves \0";
     /// The time for a child to close its environment and end by itself.
     const CLOSING: Duration = Duration::from_secs(5);
     /// The time for a child that hangs to say where.
@@ -167,7 +102,7 @@ impl Process {
         let request = options.request();
         process.request.extend((request.len() as u32).to_le_bytes());
         process.request.extend(request.into_bytes());
-        let description = process.exchange(Self::description)?;
+        let description = process.exchange(description)?;
         process.limit = options.limit();
         Ok((process, description))
     }
@@ -184,30 +119,10 @@ impl Process {
         read: impl FnOnce(&mut Answers) -> std::io::Result<T>,
     ) -> Result<T, GymnasiumError> {
         self.asked = self.asked.wrapping_add(1);
-        let number = self.asked.to_le_bytes();
+        let number = self.asked;
         self.request.clear();
-        let kind = match ask {
-            Ask::Reset(_) => b'R',
-            Ask::Step(_) => b'S',
-            Ask::Picture => b'P',
-        };
-        self.request.push(kind);
-        self.request.extend(number);
-        match ask {
-            Ask::Reset(seed) => self.request.extend(seed.to_le_bytes()),
-            Ask::Step(action) => self.request.extend(action.iter().flat_map(|part| part.to_le_bytes())),
-            Ask::Picture => {}
-        }
-        self.exchange(|answers| {
-            let [status, answered @ ..] = array::<5>(answers)?;
-            match status {
-                _ if answered != number => {}
-                0 => return Ok(read(answers)?),
-                1 => return Err(failure(answers)),
-                _ => {}
-            }
-            Err(Silence::Other(format!("{:?}", [&[status], &answered[..]].concat())))
-        })
+        ask.write(number, &mut self.request);
+        self.exchange(|answers| answer(answers, number, read))
     }
 
     /// Sends the request and reads what comes back, within the limit.
@@ -223,20 +138,6 @@ impl Process {
         let answer = read(&mut self.answers);
         lock(&self.watched.due).at = None;
         answer.map_err(|silence| self.cause(silence))
-    }
-
-    fn description(answers: &mut Answers) -> Result<Description, Silence> {
-        let mut seen = Vec::new();
-        while !seen.ends_with(Self::MARK) {
-            seen.extend(array::<1>(answers)?);
-            if seen.len() > 1 << 20 {
-                return Err(Silence::Other(format!("{:?}...", String::from_utf8_lossy(&seen[..200]))));
-            }
-        }
-        match array::<1>(answers)? {
-            [0] => Ok(json(answers)?),
-            _ => Err(failure(answers)),
-        }
     }
 
     /// The error of an answer that did not come, for which the process is ended.
@@ -383,53 +284,4 @@ impl Errors {
         }
         readable(&lock(&self.last))
     }
-}
-
-fn readable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-pub(super) fn array<const N: usize>(answers: &mut impl Read) -> std::io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    answers.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// This many single-precision numbers.
-pub(super) fn numbers(answers: &mut impl Read, size: usize) -> std::io::Result<Vec<f32>> {
-    let mut bytes = vec![0; 4 * size];
-    answers.read_exact(&mut bytes)?;
-    Ok(bytes.chunks_exact(4).map(|part| f32::from_le_bytes([part[0], part[1], part[2], part[3]])).collect())
-}
-
-/// Red, green and blue of each pixel, behind the width and the height.
-pub(super) fn frame(answers: &mut impl Read) -> std::io::Result<Frame> {
-    let [width, height] = [array(answers)?, array(answers)?].map(u32::from_le_bytes);
-    let bytes = bytes(answers, 3 * u64::from(width) * u64::from(height))?;
-    let rgb = bytes.chunks_exact(3).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-    Ok(Frame { width: width as usize, height: height as usize, rgb })
-}
-
-/// A text in JSON behind its number of bytes.
-fn json<T: DeserializeOwned>(answers: &mut impl Read) -> std::io::Result<T> {
-    let size = u32::from_le_bytes(array(answers)?);
-    let bytes = bytes(answers, size.into())?;
-    let other = |_| std::io::Error::new(ErrorKind::InvalidData, format!("{:?}", readable(&bytes)));
-    serde_json::from_slice(&bytes).map_err(other)
-}
-
-/// This many bytes, no more of them in memory than came.
-fn bytes(answers: &mut impl Read, size: u64) -> std::io::Result<Vec<u8>> {
-    const MOST: u64 = 1 << 28;
-    if size > MOST {
-        return Err(std::io::Error::new(ErrorKind::InvalidData, format!("an answer of {size} bytes")));
-    }
-    let mut bytes = Vec::new();
-    answers.take(size).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == size { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
-}
-
-/// What the child says went wrong.
-fn failure(answers: &mut impl Read) -> Silence {
-    json::<Failure>(answers).map_or_else(Silence::from, |failure| Silence::Told(failure.into()))
 }

@@ -2,7 +2,7 @@
 
 Requests come on standard input and answers go to standard output, little-endian; what anything prints goes to
 standard error. First comes a description of the environment, in JSON behind MARK, then an answer to each
-request. `gymnasium/process.rs` is the other side.
+request. `gymnasium/protocol.rs` is the other side.
 """
 
 import faulthandler

@@ -162,6 +162,20 @@ fn a_clone_is_another_of_its_kind() {
     assert!(ends_within(running, Duration::ZERO));
 }
 
+#[test]
+fn an_environment_is_closed_in_the_end() {
+    if !there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let closed = folder.path().join("closed");
+    let options = troubles("Troubled").argument("closed", closed.to_str().unwrap());
+    let environment = options.make().unwrap();
+    assert!(!closed.exists());
+    drop(environment);
+    assert!(closed.exists());
+}
+
 fn config(tolerated_failed_episodes: u32) -> TrainerConfig {
     TrainerConfig {
         environment_steps: 60,
