@@ -68,9 +68,19 @@ fn episodes_are_repeated_to_the_last_bit() {
         ("walker", "walk"),
     ];
     let options = ids.map(gymnasium).into_iter().chain(tasks.map(|(domain, task)| dm_control(domain, task)));
+    let mut box2d = true;
     for options in options {
         let name = format!("{options:?}");
-        let mut first = options.make().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut first = match options.make() {
+            Ok(environment) => environment,
+            // Not to be had for every version of Python.
+            Err(error) if error.to_string().contains("Box2D is not installed") => {
+                println!("NOT RUN: {error}");
+                box2d = false;
+                continue;
+            }
+            Err(error) => panic!("{name}: {error}"),
+        };
         let mut second = first.clone();
         assert!(first.repeatable(), "{name}");
         let seeds = [5, u64::MAX - 1];
@@ -83,7 +93,7 @@ fn episodes_are_repeated_to_the_last_bit() {
             "{name}: another process plays another episode"
         );
     }
-    assert!(!gymnasium("BipedalWalker-v3").make().unwrap().repeatable());
+    assert!(gymnasium("BipedalWalker-v3").make().is_ok_and(|walker| !walker.repeatable()) || !box2d);
 }
 
 #[test]
