@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let task = Task {
         folder: "cartpole".into(),
-        title: "Cartpole balance",
+        title: "Cartpole balance".into(),
         env_steps: 15_000,
         updates_per_step: 1.0,
         preset: Preset::Default,

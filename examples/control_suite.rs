@@ -54,13 +54,13 @@ fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let watch = watch.as_deref();
     // The same for all tasks; fewer than the quick cartpole example makes, so that half a million steps take
     // about an hour.
-    let task_of = |title, env_steps| {
+    let task_of = |title: &str, env_steps| {
         let preset = arguments.preset.unwrap_or(Preset::Simulation);
         let names = [task.to_possible_value(), preset.to_possible_value()];
         let [task, name] =
             names.map(|value| value.map(|value| value.get_name().to_owned()).unwrap_or_default());
         let folder = format!("{task}-{name}-{}", arguments.seed);
-        Task { folder, title, env_steps, updates_per_step: 0.5, preset }
+        Task { folder, title: title.into(), env_steps, updates_per_step: 0.5, preset }
     };
     match task {
         Name::CartpoleBalance => {

@@ -111,7 +111,7 @@ pub enum Error {
     /// The environment reported an error of its own, or panicked.
     #[error("the environment failed in {place}: {source}")]
     Environment {
-        /// `reset` or `step`.
+        /// `reset`, `step` or `draw`.
         place: &'static str,
         /// The environment's error.
         source: BoxedError,

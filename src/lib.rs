@@ -12,6 +12,7 @@ mod error;
 mod experience;
 mod exploration;
 mod files;
+pub mod gymnasium;
 mod host;
 mod learner;
 mod mathematics;

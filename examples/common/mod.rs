@@ -57,7 +57,7 @@ pub struct Arguments {
 pub struct Task {
     /// In `runs`, where nobody names another.
     pub folder: String,
-    pub title: &'static str,
+    pub title: String,
     pub env_steps: u64,
     pub updates_per_step: f64,
     pub preset: Preset,
@@ -117,7 +117,7 @@ pub fn train<E: Environment + Clone>(
         .observe(ProgressBar::new())
         .observe(EvaluationTable::resume(folder.join("evaluations.csv"), &resumed)?)
         .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed)?)
-        .observe(LearningCurve::resume(folder.join("learning_curve.svg"), task.title))
+        .observe(LearningCurve::resume(folder.join("learning_curve.svg"), &task.title))
         .observe(BestPolicy::resume(folder.join("best_policy.mpo")))
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);

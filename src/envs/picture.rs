@@ -49,6 +49,27 @@ impl Picture {
         Self { pixels, view }
     }
 
+    /// A picture of these pixels, `width` in each row from the top left, as large as fits and in the middle.
+    /// Pixels that are missing are white.
+    pub fn of_pixels(width: usize, height: usize, rgb: &[[u8; 3]]) -> Self {
+        let mut picture = Self::new([0.0, 0.0], 1.0);
+        let (columns, rows) = (usize::from(Self::WIDTH), usize::from(Self::HEIGHT));
+        let scale = (width as f64 / columns as f64).max(height as f64 / rows as f64);
+        // The middle of each pixel, from the middle of the picture.
+        let place = |index: usize, shown: usize, there: usize| {
+            let from_middle = (index as f64 + 0.5 - 0.5 * shown as f64) * scale;
+            let place = (from_middle + 0.5 * there as f64).floor();
+            (0.0..there as f64).contains(&place).then_some(place as usize)
+        };
+        for (index, pixel) in picture.pixels.pixels_mut().iter_mut().enumerate() {
+            let place = place(index % columns, columns, width).zip(place(index / columns, rows, height));
+            if let Some(&[red, green, blue]) = place.and_then(|(x, y)| rgb.get(y * width + x)) {
+                *pixel = Color::from_rgba8(red, green, blue, 255).premultiply().to_color_u8();
+            }
+        }
+        picture
+    }
+
     /// Draws a rectangle between its corners at the lower left and the upper right, in a colour of red, green
     /// and blue. A GIF shows multiples of 51 exactly, other colours as the nearest of these.
     pub fn rectangle(&mut self, low: [f64; 2], high: [f64; 2], colour: [u8; 3]) {
@@ -135,6 +156,26 @@ mod tests {
         }
         picture.disc([1.0, 1.0], 0.1, GREEN);
         assert_eq!((at(&picture, 160, 220), at(&picture, 168, 212)), (GREEN, WHITE));
+    }
+
+    #[test]
+    fn pixels_are_shown_as_large_as_fits() {
+        // Two rows of two, shown as squares of 120 pixels each.
+        let picture = Picture::of_pixels(2, 2, &[ORANGE, BLUE, GREEN]);
+        for (column, row, colour) in [
+            (39, 0, WHITE),
+            (40, 0, ORANGE),
+            (159, 119, ORANGE),
+            (160, 119, BLUE),
+            (279, 0, BLUE),
+            (280, 0, WHITE),
+            (40, 120, GREEN),
+            (159, 239, GREEN),
+            (160, 120, WHITE),
+        ] {
+            assert_eq!(at(&picture, column, row), colour, "{column} {row}");
+        }
+        assert_eq!(Picture::of_pixels(0, 0, &[]), Picture::new([0.0, 0.0], 1.0));
     }
 
     proptest! {

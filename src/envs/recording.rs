@@ -40,12 +40,14 @@ use crate::files::file::replace;
 /// }
 ///
 /// impl Draw for Ball {
-///     const STEP_TIME: f64 = 0.02;
+///     fn step_time(&self) -> f64 {
+///         0.02
+///     }
 ///
-///     fn draw(&self) -> Picture {
+///     fn draw(&mut self) -> Result<Picture, Self::Error> {
 ///         let mut picture = Picture::new([0.0, 0.5], 2.0);
 ///         picture.disc([self.0.into(), 0.1], 0.1, [255, 153, 51]);
-///         picture
+///         Ok(picture)
 ///     }
 /// }
 ///
@@ -56,20 +58,21 @@ use crate::files::file::replace;
 /// ```
 pub trait Draw: Environment {
     /// The time that a control step takes, in seconds.
-    const STEP_TIME: f64;
+    fn step_time(&self) -> f64;
 
     /// A picture of the current state.
-    fn draw(&self) -> Picture;
+    fn draw(&mut self) -> Result<Picture, Self::Error>;
 }
 
-/// The time between two pictures, in hundredths of a second: an episode is shown at the speed that it has.
+/// The time between two pictures, in hundredths of a second.
 const DELAY: u16 = 4;
 
 /// Levels of red, green and blue in the palette, and the step between two.
 const LEVELS: u8 = 6;
 const LEVEL: u8 = 51;
 
-/// Plays an episode and writes its pictures, 25 a second, as a GIF file. Returns the episode's return. A file
+/// Plays an episode and writes its pictures, 25 a second or one a step, as a GIF file that shows it at the
+/// speed that it has. Returns the episode's return. A file
 /// that stood there is replaced once the episode is over.
 ///
 /// `policy` gives an action in [-1, 1] for an observation.
@@ -99,14 +102,19 @@ pub fn record_episode<E: Draw>(
         },
     };
     let mut environment = Checked::new(environment)?;
-    let period = (f64::from(DELAY) / 100.0 / E::STEP_TIME).round().max(1.0) as u64;
+    let step_time = 100.0 * environment.environment().step_time();
+    let period = (f64::from(DELAY) / step_time).round().max(1.0) as u64;
+    let delay = (step_time * period as f64).round() as u16;
     replace(path, |file| {
-        let mut animation = Animation::new(BufWriter::new(file)).map_err(failed)?;
+        let mut animation = Animation::new(BufWriter::new(file), delay).map_err(failed)?;
         let mut observation = environment.reset(seed)?;
         let mut sum = 0.0;
         for index in 0u64.. {
             if index.is_multiple_of(period) {
-                animation.push(&environment.environment().draw()).map_err(failed)?;
+                let picture = environment.environment_mut().draw();
+                let picture =
+                    picture.map_err(|error| Error::Environment { place: "draw", source: error.into() })?;
+                animation.push(&picture).map_err(failed)?;
             }
             let step = environment.step(&policy(&observation)?)?;
             sum += f64::from(step.reward);
@@ -123,6 +131,8 @@ pub fn record_episode<E: Draw>(
 /// A GIF file under way. Pixels that stay as they were are transparent, which keeps it small.
 struct Animation<W: Write> {
     encoder: Encoder<W>,
+    /// Of each picture, in hundredths of a second.
+    delay: u16,
     last: Vec<u8>,
 }
 
@@ -130,14 +140,14 @@ impl<W: Write> Animation<W> {
     /// The palette's first index after its colours.
     const UNCHANGED: u8 = LEVELS * LEVELS * LEVELS;
 
-    fn new(output: W) -> Result<Self, EncodingError> {
+    fn new(output: W, delay: u16) -> Result<Self, EncodingError> {
         let colours = (0..Self::UNCHANGED)
             .flat_map(|index| [index / (LEVELS * LEVELS), index / LEVELS % LEVELS, index % LEVELS]);
         let mut palette: Vec<_> = colours.map(|level| level * LEVEL).collect();
         palette.extend([0; 3]);
         let mut encoder = Encoder::new(output, Picture::WIDTH, Picture::HEIGHT, &palette)?;
         encoder.set_repeat(Repeat::Infinite)?;
-        Ok(Self { encoder, last: Vec::new() })
+        Ok(Self { encoder, delay, last: Vec::new() })
     }
 
     fn push(&mut self, picture: &Picture) -> Result<(), EncodingError> {
@@ -154,7 +164,7 @@ impl<W: Write> Animation<W> {
         };
         let mut frame =
             Frame::from_indexed_pixels(Picture::WIDTH, Picture::HEIGHT, shown, Some(Self::UNCHANGED));
-        frame.delay = DELAY;
+        frame.delay = self.delay;
         self.last = pixels;
         self.encoder.write_frame(&frame)
     }
@@ -200,7 +210,7 @@ mod tests {
             picture
         });
         let mut bytes = Vec::new();
-        let mut animation = Animation::new(&mut bytes).unwrap();
+        let mut animation = Animation::new(&mut bytes, DELAY).unwrap();
         for picture in &pictures {
             animation.push(picture).unwrap();
         }

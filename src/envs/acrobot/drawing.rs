@@ -2,14 +2,17 @@
 
 use super::physics::TIME_STEP;
 use super::{Acrobot, SHOULDER, TARGET, TARGET_RADIUS, elbow_and_tip};
+use crate::envs::error::ControlError;
 use crate::envs::picture::{BLUE, DARK_GREY, GREEN, LIGHT_GREY, ORANGE, Picture};
 use crate::envs::recording::Draw;
 
 impl Draw for Acrobot {
-    const STEP_TIME: f64 = TIME_STEP;
+    fn step_time(&self) -> f64 {
+        TIME_STEP
+    }
 
     /// The target, the post that carries the shoulder, and the two links.
-    fn draw(&self) -> Picture {
+    fn draw(&mut self) -> Result<Picture, ControlError> {
         let [elbow, tip] = elbow_and_tip(&self.state());
         let mut picture = Picture::new(SHOULDER, 4.8);
         picture.rectangle([-5.0, -1.0], [5.0, 0.0], LIGHT_GREY);
@@ -19,6 +22,6 @@ impl Draw for Acrobot {
         picture.capsule([elbow, tip], 0.06, ORANGE);
         picture.disc(SHOULDER, 0.03, DARK_GREY);
         picture.disc(elbow, 0.03, DARK_GREY);
-        picture
+        Ok(picture)
     }
 }

@@ -4,6 +4,7 @@ use super::Hopper;
 use super::chain::Chain;
 use super::model::{BODIES, CAPSULE};
 use super::physics::CONTROL_STEP;
+use crate::envs::error::ControlError;
 use crate::envs::picture::{BLUE, Colour, GREY, LIGHT_BLUE, LIGHT_GREY, ORANGE, Picture};
 use crate::envs::recording::Draw;
 
@@ -13,10 +14,12 @@ const COLOURS: [Colour; BODIES] = [BLUE, LIGHT_BLUE, BLUE, LIGHT_BLUE, ORANGE];
 const TILE: f64 = 0.5;
 
 impl Draw for Hopper {
-    const STEP_TIME: f64 = CONTROL_STEP;
+    fn step_time(&self) -> f64 {
+        CONTROL_STEP
+    }
 
     /// Its capsules on a tiled floor; the view moves along with it.
-    fn draw(&self) -> Picture {
+    fn draw(&mut self) -> Result<Picture, ControlError> {
         let joints = self.state().qpos;
         let chain = Chain::new(&joints);
         let along = joints[0];
@@ -31,6 +34,6 @@ impl Draw for Hopper {
             let ends = capsule.ends.map(|end| chain.point(capsule.body, end));
             picture.capsule(ends, capsule.radius, COLOURS[capsule.body]);
         }
-        picture
+        Ok(picture)
     }
 }

@@ -1,0 +1,96 @@
+//! Trains a policy for an environment in Python, and shows its learning curve and an episode.
+//!
+//! ```text
+//! pip install "gymnasium[mujoco]"
+//! cargo run --release --example gymnasium -- --env HalfCheetah-v5
+//! ```
+//!
+//! What it writes lies in `runs/<environment>-<preset>-<seed>`.
+
+mod common;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, ValueEnum};
+use mpo::Policy;
+use mpo::envs::record_episode;
+use mpo::gymnasium::{DmControl, Gymnasium, GymnasiumOptions};
+
+use crate::common::{Arguments, Preset, Task, exit, train};
+
+/// Trains a policy for an environment in Python: for 100,000 environment steps with an update each, where
+/// --env-steps and --updates-per-step say nothing else. Beside the other files it writes policy.gif, an
+/// episode of the trained policy, where the environment can be drawn.
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    environment: Choice,
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Choice {
+    /// The environment with this id, as gymnasium.make makes it.
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
+    /// A task of dm_control's suite.
+    #[arg(long, value_name = "DOMAIN:TASK", value_parser = pair)]
+    dm_control: Option<(String, String)>,
+    /// The environment that a callable of a Python module returns.
+    #[arg(long, value_name = "MODULE:CALLABLE")]
+    module: Option<String>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (domain, task) = text.split_once(':').ok_or("accepted: DOMAIN:TASK, as walker:walk")?;
+    Ok((domain.into(), task.into()))
+}
+
+impl Choice {
+    /// The environment that is chosen, and its name.
+    fn options(self) -> (GymnasiumOptions, String) {
+        match self {
+            Self { env: Some(id), .. } => (Gymnasium::options(&id), id),
+            Self { dm_control: Some((domain, task)), .. } => {
+                (DmControl::options(&domain, &task), format!("{domain}-{task}"))
+            }
+            Self { module, .. } => {
+                let path = module.unwrap_or_default();
+                (Gymnasium::module_options(&path), path)
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    exit(run(Cli::parse()))
+}
+
+fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
+    let (options, title) = environment.options();
+    let preset = arguments.preset.unwrap_or(Preset::Simulation);
+    let value = preset.to_possible_value();
+    let preset_name = value.as_ref().map_or("", |value| value.get_name());
+    let file_name = title.replace(['/', '\\', ':'], "-");
+    let folder = format!("{file_name}-{preset_name}-{}", arguments.seed);
+    let task = Task { folder, title, env_steps: 100_000, updates_per_step: 1.0, preset };
+    let (agent, summary) = train(&task, options.clone().make()?, &arguments)?;
+    if let Err(error) = draw(agent.policy(), options, arguments.seed, &arguments.folder(&task)) {
+        eprintln!("no policy.gif: {error}");
+    }
+    println!("{summary}");
+    Ok(())
+}
+
+/// Draws an episode of the policy that would be deployed.
+fn draw(policy: &Policy, options: GymnasiumOptions, seed: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let path = folder.join("policy.gif");
+    let environment = options.render().make()?;
+    let episode_return = record_episode(&path, environment, seed, |seen| policy.mean_action(seen))?;
+    println!("an episode with a return of {episode_return:.1}: {}", path.display());
+    Ok(())
+}
