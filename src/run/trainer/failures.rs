@@ -26,15 +26,3 @@ impl InARow {
         self.0 = 0;
     }
 }
-
-/// Why an episode does not go on: the environment failed, which may be tolerated, or something else did.
-pub(super) enum Broken {
-    Environment(Error),
-    Otherwise(Error),
-}
-
-impl From<Error> for Broken {
-    fn from(error: Error) -> Self {
-        Self::Otherwise(error)
-    }
-}
