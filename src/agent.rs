@@ -11,6 +11,7 @@ use crate::experience::batch::Batch;
 use crate::experience::environment::ActionBounds;
 use crate::experience::replay::ReplayBuffer;
 use crate::experience::vector::{Layout, VectorEnvironment};
+use crate::exploration::Explorer;
 use crate::learner::Learner;
 use crate::learner::config::MpoConfig;
 use crate::learner::metrics::{MeanMetrics, Metrics};
@@ -118,6 +119,10 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// What acts, as for [beginning an episode](Behaviour::reset_row) in one of several environments.
     pub fn behaviour_mut(&mut self) -> &mut Behaviour<A> {
         &mut self.behaviour
+    }
+
+    pub(crate) fn set_explorers(&mut self, explorers: Vec<Explorer>) {
+        self.behaviour.set_explorers(explorers);
     }
 
     /// The settings.

@@ -165,8 +165,8 @@ impl<A: Actor> Behaviour<A> {
         &self.explorers
     }
 
-    /// With these, of which there has to be one.
-    pub(crate) fn with_explorers(self, explorers: Vec<Explorer>) -> Self {
-        Self { explorers, ..self }
+    /// Goes on with these, of which there has to be one.
+    pub(crate) fn set_explorers(&mut self, explorers: Vec<Explorer>) {
+        self.explorers = explorers;
     }
 }

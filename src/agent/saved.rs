@@ -69,7 +69,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
                 return Err("exploration by other settings or of actions of another size".into());
             }
             let learner = self.learner.restored(learner, tensors)?;
-            let mut behaviour = self.behaviour.clone().with_explorers(explorers);
+            let mut behaviour = self.behaviour.clone();
+            behaviour.set_explorers(explorers);
             behaviour.follow(&learner);
             Ok(Self { learner, behaviour })
         })

@@ -1,7 +1,7 @@
 //! What the library asks of a simulation or a robot: [`Environment`].
 
 use crate::checks::{check, check_finite, check_size};
-use crate::error::{BoxedError, Result};
+use crate::error::{BoxedError, Error, Result};
 
 /// A task with continuous actions: the one trait to implement in order to train.
 ///
@@ -149,5 +149,28 @@ impl ActionBounds {
                 (low + share * (high - low)).clamp(low, high)
             })
             .collect())
+    }
+
+    /// Maps an action of the environment to the policy's units: the bounds to [-1, 1]. What is outside of them by
+    /// no more than rounding is taken to be at their end.
+    ///
+    /// # Errors
+    /// If the action has the wrong size, is not finite or lies outside the bounds.
+    pub fn to_policy(&self, action: &[f32]) -> Result<Vec<f32>> {
+        check_size("action", action.len(), self.size())?;
+        check_finite("action", action)?;
+        let ends = self.low.iter().zip(&self.high);
+        let mapped = action.iter().zip(ends).map(|(&action, (&low, &high))| {
+            let value = 2.0 * (action - low) / (high - low) - 1.0;
+            if value.abs() <= 1.0 + 1e-4 {
+                return Ok(value.clamp(-1.0, 1.0));
+            }
+            Err(Error::Range {
+                place: "action",
+                value: action.into(),
+                accepted: "what lies inside the bounds",
+            })
+        });
+        mapped.collect()
     }
 }

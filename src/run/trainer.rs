@@ -6,6 +6,7 @@ mod evaluation;
 mod events;
 mod failures;
 mod parts;
+mod real_time;
 mod run;
 mod saved;
 mod state;
@@ -28,6 +29,7 @@ use acting::Acting;
 pub use config::TrainerConfig;
 use events::Events;
 use failures::InARow;
+pub use real_time::RealTime;
 use run::{Goal, Run};
 pub use saved::Resumed;
 use state::State;
@@ -59,6 +61,8 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
     evaluation: Option<Checked<E>>,
     /// The latest of each row of the environment; none between episodes.
     observations: Vec<Option<Vec<f32>>>,
+    /// How it trains, if not in turns.
+    real_time: Option<(RealTime, fn(&mut Self) -> Result<StopReason>)>,
 }
 
 impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
@@ -89,9 +93,10 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             save_tried: 0,
             failed_saves: InARow::default(),
             counted_until: None,
+            reactions: None,
             config,
         };
-        Ok(Self { run, environment, evaluation: None, observations: vec![None; rows] })
+        Ok(Self { run, environment, evaluation: None, observations: vec![None; rows], real_time: None })
     }
 
     /// Evaluates in this environment, in the midst of training episodes: one of the same kind, which may have
@@ -204,12 +209,15 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.run.ended = None;
         self.run.events.stop = false;
         self.run.count_seconds();
-        Ok(Summary { reason, evaluation, counts: self.run.state.counts })
+        Ok(Summary { reason, evaluation, counts: self.run.state.counts, timing: self.run.timing() })
     }
 
     /// Trains on to the run's end; why it is one, and the evaluation there.
     fn train(&mut self) -> Result<(StopReason, Option<Evaluation>)> {
-        let reason = self.in_turns()?;
+        let reason = match self.real_time {
+            Some((_, beside_acting)) => beside_acting(self)?,
+            None => self.in_turns()?,
+        };
         // Before the last reports too: a resumed run makes them when its own are due.
         self.run.save_at_end()?;
         self.run.report_metrics()?;

@@ -103,7 +103,7 @@ impl Environment for Unsteady {
 }
 
 /// The panics of these environments are part of the test, their messages only noise; others are told.
-fn quietly<T>(run: impl FnOnce() -> T) -> T {
+pub fn quietly<T>(run: impl FnOnce() -> T) -> T {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let tell = panic::take_hook();

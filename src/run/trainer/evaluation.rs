@@ -73,23 +73,26 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         let Self { run, environment, evaluation, observations, .. } = self;
         match evaluation {
             Some(environment) => {
-                let rows = 0..environment.rows();
-                play(run, environment, Evaluating::new(rows.collect(), episodes), seed)
+                let rows = (0..environment.rows()).collect();
+                play(run, environment, rows, episodes, seed)
             }
             None => {
-                let rows = (0..observations.len()).filter(|&row| observations[row].is_none());
-                play(run, environment, Evaluating::new(rows.collect(), episodes), seed)
+                let rows = (0..observations.len()).filter(|&row| observations[row].is_none()).collect();
+                play(run, environment, rows, episodes, seed)
             }
         }
     }
 }
 
-fn play<E: VectorEnvironment, A: Actor, C: Critic>(
+/// Plays episodes in these rows, at least one, past those that the environment fails in.
+pub(super) fn play<E: VectorEnvironment, A: Actor, C: Critic>(
     run: &mut Run<A, C>,
     environment: &mut Checked<E>,
-    mut evaluating: Evaluating,
+    rows: Vec<usize>,
+    episodes: usize,
     seed: impl Fn(&mut State) -> u64,
 ) -> Result<Evaluation> {
+    let mut evaluating = Evaluating::new(rows, episodes);
     let policy = run.agent.policy().clone();
     loop {
         for played in evaluating.round(environment, &policy, || seed(&mut run.state))? {

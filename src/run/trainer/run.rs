@@ -1,7 +1,7 @@
 //! The side of a run that learns: agent, replay, and who hears of it. It takes what happened in an environment,
 //! which it does not know.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::acting::Happening;
 use super::config::TrainerConfig;
@@ -14,6 +14,7 @@ use crate::experience::replay::ReplayBuffer;
 use crate::networks::{Actor, Critic};
 use crate::run::checkpoints::Checkpoints;
 use crate::run::observer::{Evaluation, Event, Progress, StopReason};
+use crate::run::timing::{Reactions, Timing};
 
 pub(super) struct Run<A: Actor, C: Critic> {
     pub config: TrainerConfig,
@@ -33,6 +34,8 @@ pub(super) struct Run<A: Actor, C: Critic> {
     pub failed_saves: InARow,
     /// While it runs, up to when its seconds are counted.
     pub counted_until: Option<Instant>,
+    /// In real time: since the last report of metrics, and since the run's beginning.
+    pub reactions: Option<[Reactions; 2]>,
 }
 
 /// How far a run goes.
@@ -155,8 +158,32 @@ impl<A: Actor, C: Critic> Run<A, C> {
         self.tell()
     }
 
-    /// Tells the observers of the metrics of the updates since the last report, if there were any.
+    /// Begins to take the time of what is done in real time.
+    pub fn begin_timing(&mut self, late: Duration) {
+        self.reactions = Some([Reactions::new(late), Reactions::new(late)]);
+    }
+
+    /// The environment steps whose updates are still to be made.
+    fn steps_behind(&self) -> f64 {
+        let updates = self.updates_due().saturating_sub(self.state.counts.updates);
+        if updates > 0 { updates as f64 / self.config.updates_per_step } else { 0.0 }
+    }
+
+    /// How the run kept up with the clock, if it was in real time.
+    pub fn timing(&self) -> Option<Timing> {
+        self.reactions.as_ref().and_then(|[_, run]| run.timing(self.steps_behind()))
+    }
+
+    /// Tells the observers of the metrics of the updates since the last report, if there were any, and of the
+    /// time that acting took.
     pub fn report_metrics(&mut self) -> Result<()> {
+        let behind = self.steps_behind();
+        let period = self.reactions.as_mut().and_then(|[period, _]| {
+            let timing = period.timing(behind);
+            *period = period.anew();
+            timing
+        });
+        period.into_iter().for_each(|timing| self.push(Event::Timing(timing)));
         if let Some(metrics) = self.state.metrics.take() {
             self.state.metrics_reported = Some(self.steps());
             self.push(Event::Metrics(metrics));

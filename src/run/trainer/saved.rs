@@ -92,7 +92,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         let resumed = self.run.resume()?;
         if resumed.checkpoint.is_some() {
             self.observations.fill(None);
-            if self.environment.repeatable() {
+            // In real time the world has moved on.
+            if self.environment.repeatable() && self.real_time.is_none() {
                 self.play_again();
             }
             for (row, observation) in self.run.state.rows.iter_mut().zip(&self.observations) {

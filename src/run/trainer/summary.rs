@@ -1,6 +1,7 @@
 //! What a run came to.
 
 use crate::run::observer::{Counts, Evaluation, StopReason};
+use crate::run::timing::Timing;
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Summary {
     pub evaluation: Option<Evaluation>,
     /// How far the run is, what was made before it was resumed included.
     pub counts: Counts,
+    /// How this run kept up with the clock, if it was [in real time](crate::Trainer::in_real_time).
+    pub timing: Option<Timing>,
 }
 
 impl std::fmt::Display for Summary {
