@@ -88,7 +88,7 @@ fn other_numbers_of_rows_are_refused_by_name() {
 }
 
 fn long(folder: &Path) -> Trainer<Rows> {
-    let config = TrainerConfig { checkpoint_period: 60, evaluation_period: 500, ..config(20_000) };
+    let config = TrainerConfig { checkpoint_period: 60, evaluation_period: 500, ..config(12_000) };
     trainer(4, config, false, folder)
 }
 

@@ -67,7 +67,10 @@ fn files_with_other_contents_are_refused_by_line() {
         (r#"{"observations": [[1, 2], [3]], "actions": [[1, 1]], "rewards": [1]}"#, "observation has 1"),
         (r#"{"observations": [[1, 2], [3, 4]], "actions": [[1]], "rewards": [1]}"#, "action has 1"),
         (r#"{"observations": [[1, 2], [3, 4]], "actions": [[2.1, 1]], "rewards": [1]}"#, "action is 2.09"),
-        (r#"{"observations": [[1, 2], [3, 4]], "actions": [[1, 1]], "rewards": [1e13]}"#, "reward is 1"),
+        (
+            r#"{"observations": [[1, 2], [3, 4]], "actions": [[1, 1]], "rewards": [1e13]}"#,
+            "reward is 9999999827968",
+        ),
         (r#"{"observations": [[1, 2], [3, 1e39]], "actions": [[1, 1]], "rewards": [1]}"#, "line 2"),
         (r#"{"observations": [], "actions": [], "rewards": []}"#, "the episode's observations has 0"),
         (

@@ -138,6 +138,24 @@ fn failures_and_stops_are_as_in_turns() {
     assert_eq!(trainer.replay().len() as u64, summary.counts.environment_steps);
 }
 
+/// Whoever panics stops the robot.
+#[test]
+fn a_panic_ends_acting() {
+    quietly(|| {
+        let panics = |_: &Event, progress: &Progress<'_>| match progress.counts.environment_steps {
+            30.. => panic!("the observer went wrong"),
+            _ => ControlFlow::Continue(()),
+        };
+        let track = pace(2);
+        let mut trainer = real_time(short(100_000), std::slice::from_ref(&track)).observe(panics);
+        let run = std::panic::AssertUnwindSafe(|| trainer.run().map(|_| ()));
+        assert!(std::panic::catch_unwind(run).is_err());
+        let steps = track.calls.lock().unwrap().len();
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(track.calls.lock().unwrap().len(), steps);
+    });
+}
+
 /// Between episodes by the thread that acts; or elsewhere, while it acts.
 #[test]
 fn evaluations_in_real_time() {

@@ -129,11 +129,16 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         let (behaviour, seeds) = (run.agent.behaviour().clone(), run.state.episode_seeds.clone());
         let started = thread::scope(|scope| {
             let acting = thread::Builder::new().name("mpo-acting".into());
-            let acting = acting
-                .spawn_scoped(scope, || act(environment, behaviour, seeds, limits, &shared, messages))?;
+            let acting = acting.spawn_scoped(scope, || {
+                // What it computes it computes here: to hand it to other threads is to wait for them.
+                let _alone = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+                act(environment, behaviour, seeds, limits, &shared, messages)
+            })?;
+            // Whatever panics: the scope waits for acting.
+            let stop = Stop(&shared.stop);
             let mut learning = Learning { run, evaluation, queue, shared: &shared, ordered: false };
             let reason = learning.learn(learners.as_ref());
-            shared.stop.store(true, Ordering::Relaxed);
+            drop(stop);
             // All that happened until acting has stopped.
             let left = learning.queue.iter().collect::<Vec<_>>().into_iter();
             let left = left.fold(Ok(()), |taken, message| taken.and(learning.take(message).map(|_| ())));
@@ -145,6 +150,15 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             started.map_err(|source: std::io::Error| crate::Error::Thread { name: "acting", source })??;
         self.run.report_steps()?;
         Ok(reason)
+    }
+}
+
+/// Stops acting when it is dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
