@@ -1,4 +1,5 @@
-//! Acting that never waits for learning: a cartpole that is controlled 50 times a second, as a robot would be.
+//! Acting that never waits for learning: a cartpole that is controlled 50 times a second, as a robot would
+//! be.
 //!
 //! ```text
 //! cargo run --release --example real_time

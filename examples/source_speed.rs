@@ -1,5 +1,5 @@
-//! Times what experience comes from: steps a second in several environments, acting on many observations at once,
-//! and how late actions are while the default preset learns.
+//! Times what experience comes from: steps a second in several environments, acting on many observations at
+//! once, and how late actions are while the default preset learns.
 //!
 //! ```text
 //! cargo run --release --example source_speed

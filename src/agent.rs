@@ -41,7 +41,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 
 impl MpoAgent {
     /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
-    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says otherwise.
+    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says
+    /// otherwise.
     ///
     /// # Errors
     /// If a size is 0 or a setting lies outside its accepted range.
@@ -187,11 +188,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.learner.sample(replay, rng)
     }
 
-    /// Learns from what a replay holds, without an environment: so many updates, each from a batch drawn anew.
-    /// The means of what was measured; none without an update.
+    /// Learns from what a replay holds, without an environment: so many updates, each from a batch drawn
+    /// anew. The means of what was measured; none without an update.
     ///
-    /// A replay of recorded episodes may be [read from a file](ReplayBuffer::read_episodes). What nobody tried in
-    /// them is not known to be worth little: learning from them is a start, and
+    /// A replay of recorded episodes may be [read from a file](ReplayBuffer::read_episodes). What nobody
+    /// tried in them is not known to be worth little: learning from them is a start, and
     /// [`Trainer::start_from`](crate::Trainer::start_from) goes on from there.
     ///
     /// # Errors

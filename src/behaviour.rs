@@ -14,8 +14,8 @@ use crate::policy::{ACTION, Policy};
 use crate::rng::Rng;
 
 /// The behaviour policy of an environment, or of several, a *row* each: a policy as it was when it was last
-/// [brought up to date](Self::follow), and an exploration for each row, with random numbers of its own. Several
-/// behaviours act side by side, on threads of their own, for one [`Learner`].
+/// [brought up to date](Self::follow), and an exploration for each row, with random numbers of its own.
+/// Several behaviours act side by side, on threads of their own, for one [`Learner`].
 #[derive(Debug, Clone)]
 pub struct Behaviour<A: Actor> {
     policy: Policy<A>,
@@ -107,7 +107,8 @@ impl<A: Actor> Behaviour<A> {
         Ok(actions)
     }
 
-    /// The policy's actions at observations, made of this noise, one after another, and their log-probabilities.
+    /// The policy's actions at observations, made of this noise, one after another, and their
+    /// log-probabilities.
     fn sample(
         &self,
         asked: &[(usize, &[f32])],

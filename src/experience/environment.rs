@@ -151,8 +151,8 @@ impl ActionBounds {
             .collect())
     }
 
-    /// Maps an action of the environment to the policy's units: the bounds to [-1, 1]. What is outside of them by
-    /// no more than rounding is taken to be at their end.
+    /// Maps an action of the environment to the policy's units: the bounds to [-1, 1]. What is outside of
+    /// them by no more than rounding is taken to be at their end.
     ///
     /// # Errors
     /// If the action has the wrong size, is not finite or lies outside the bounds.

@@ -13,8 +13,8 @@ use crate::experience::vector::{Layout, VectorEnvironment};
 /// Several environments of one type, each a row of a [`VectorEnvironment`].
 ///
 /// They are stepped one after another while a step takes little time, and in threads, each in one of its own,
-/// where that pays: the results are the same. A row that fails or panics does so alone. One that may hang is to
-/// be a [`Worker`](crate::Worker): the others wait for it, once, as long as its limit says.
+/// where that pays: the results are the same. A row that fails or panics does so alone. One that may hang is
+/// to be a [`Worker`](crate::Worker): the others wait for it, once, as long as its limit says.
 ///
 /// ```
 /// use mpo::{Environments, VectorEnvironment};
@@ -48,8 +48,8 @@ pub struct RowError {
     pub source: BoxedError,
 }
 
-/// To start a thread takes some tens of microseconds. Steps that take longer than the first are made in threads,
-/// and no longer in threads once they take less than the second.
+/// To start a thread takes some tens of microseconds. Steps that take longer than the first are made in
+/// threads, and no longer in threads once they take less than the second.
 const PAYS: [f64; 2] = [200e-6, 50e-6];
 
 impl<E: Environment> Environments<E> {
@@ -121,10 +121,10 @@ impl<E: Environment + Send> Environments<E> {
         let mean = answers.iter().map(|answer| answer.1).sum::<f64>() / answers.len().max(1) as f64;
         self.pace += 0.1 * (mean - self.pace);
         self.in_threads = self.pace > PAYS[usize::from(self.in_threads)];
-        let named = |((row, _), (answer, _)): (&(usize, T), (Result<R, BoxedError>, f64))| {
-            answer.map_err(|source| RowError { row: *row, source })
-        };
-        asked.iter().zip(answers).map(named).collect()
+        let rows = asked.iter().map(|&(row, _)| row);
+        rows.zip(answers)
+            .map(|(row, (answer, _))| answer.map_err(|source| RowError { row, source }))
+            .collect()
     }
 }
 

@@ -14,7 +14,8 @@ use crate::experience::replay::ReplayBuffer;
 
 /// An episode that was recorded: by a person, another controller, an earlier run.
 ///
-/// A file of them is text, an episode a line, in JSON with these fields ([JSON Lines](https://jsonlines.org)):
+/// A file of them is text, an episode a line, in JSON with these fields ([JSON
+/// Lines](https://jsonlines.org)):
 ///
 /// ```json
 /// {"observations": [[0.1, 0.0], [0.1, 0.2], [0.2, 0.1]], "actions": [[1.5], [-0.5]], "rewards": [0.0, 1.0], "terminated": false}
@@ -84,8 +85,8 @@ impl ReplayBuffer {
     /// Adds a recorded episode, whose actions lie inside these bounds.
     ///
     /// # Errors
-    /// If it has another number of rewards than of actions, or not one observation more, or a size is wrong, a
-    /// number not finite, a reward beyond ±1e12 or an action outside the bounds; nothing is stored then.
+    /// If it has another number of rewards than of actions, or not one observation more, or a size is wrong,
+    /// a number not finite, a reward beyond ±1e12 or an action outside the bounds; nothing is stored then.
     pub fn add_episode(&mut self, episode: &RecordedEpisode, bounds: &ActionBounds) -> Result<()> {
         let steps = self.steps_of(episode, bounds)?;
         self.add(&episode.observations[0], &steps)
@@ -106,25 +107,26 @@ impl ReplayBuffer {
             check_size("observation", observation.len(), self.observation_size())?;
             check_finite("observation", observation)?;
         }
-        let steps = (1..).zip(actions).zip(rewards).zip(&observations[1..]);
-        let step = |(((number, action), &reward), observation): (((usize, &Vec<f32>), &f32), &Vec<f32>)| {
-            check_reward(reward)?;
-            let last = number == actions.len();
-            // Whoever acted has not said how likely that was: Retrace cuts its traces there, as it does at
-            // excursions.
-            let action = Action { values: bounds.to_policy(action)?, log_probability: f32::MAX };
-            let (terminated, truncated) = (last && *terminated, last && !*terminated);
-            Ok((action, Step { observation: observation.clone(), reward, terminated, truncated }))
-        };
-        steps.map(step).collect()
+        let steps = actions.iter().zip(rewards).zip(&observations[1..]).enumerate();
+        steps
+            .map(|(index, ((action, &reward), observation))| {
+                check_reward(reward)?;
+                let last = index + 1 == actions.len();
+                // Whoever acted has not said how likely that was: Retrace cuts its traces there, as it does
+                // at excursions.
+                let action = Action { values: bounds.to_policy(action)?, log_probability: f32::MAX };
+                let (terminated, truncated) = (last && *terminated, last && !*terminated);
+                Ok((action, Step { observation: observation.clone(), reward, terminated, truncated }))
+            })
+            .collect()
     }
 
     /// Adds the episodes of a file, whose actions lie inside these bounds: see [`RecordedEpisode`]. How many
     /// there were.
     ///
     /// # Errors
-    /// If the file cannot be read, or a line is not an episode of these sizes and bounds, which is then named;
-    /// nothing is stored then.
+    /// If the file cannot be read, or a line is not an episode of these sizes and bounds, which is then
+    /// named; nothing is stored then.
     pub fn read_episodes(&mut self, path: impl AsRef<Path>, bounds: &ActionBounds) -> Result<usize> {
         let path = path.as_ref();
         let failed = |source| Error::File { path: path.to_owned(), source };

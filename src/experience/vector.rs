@@ -10,8 +10,8 @@ use crate::experience::environment::{ActionBounds, Environment, Step};
 /// environments of one type. Implement it for a simulator that steps many rows at once; [`FirstRow`] makes an
 /// environment of that.
 ///
-/// Rows have episodes of their own: each begins when its last one has ended, whatever the others do. A row that
-/// cannot be reset sits out until it can, so that a call may be for some of the rows alone.
+/// Rows have episodes of their own: each begins when its last one has ended, whatever the others do. A row
+/// that cannot be reset sits out until it can, so that a call may be for some of the rows alone.
 ///
 /// ```
 /// use mpo::{ActionBounds, Layout, Step, VectorEnvironment};
@@ -55,12 +55,12 @@ pub trait VectorEnvironment {
     /// How many rows there are, and what one is like. It stays the same.
     fn layout(&self) -> Layout;
 
-    /// Starts a new episode in each of these rows, with a seed for each; their first observations, in the same
-    /// order. See [`Environment::reset`].
+    /// Starts a new episode in each of these rows, with a seed for each; their first observations, in the
+    /// same order. See [`Environment::reset`].
     fn reset_rows(&mut self, seeds: &[(usize, u64)]) -> Vec<Result<Vec<f32>, Self::Error>>;
 
-    /// Applies an action in each of these rows, in the environment's units and inside its bounds; what came of
-    /// it, in the same order. See [`Environment::step`].
+    /// Applies an action in each of these rows, in the environment's units and inside its bounds; what came
+    /// of it, in the same order. See [`Environment::step`].
     fn step_rows(&mut self, actions: &[(usize, Vec<f32>)]) -> Vec<Result<Step, Self::Error>>;
 }
 

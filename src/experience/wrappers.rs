@@ -7,8 +7,8 @@ use crate::checks::{check, check_any};
 use crate::error::Result;
 use crate::experience::environment::{ActionBounds, Environment, Step};
 
-/// An environment whose episodes are cut off after some steps, if they have not ended before. A task without an
-/// end needs one: the training begins anew from time to time, and an evaluation plays whole episodes.
+/// An environment whose episodes are cut off after some steps, if they have not ended before. A task without
+/// an end needs one: the training begins anew from time to time, and an evaluation plays whole episodes.
 #[derive(Debug, Clone)]
 pub struct TimeLimit<E> {
     environment: E,
@@ -55,9 +55,9 @@ impl<E: Environment> Environment for TimeLimit<E> {
     }
 }
 
-/// An environment in which each action is applied several times in a row, or until the episode ends: one step of
-/// it, whose reward is the sum of theirs. Where a task is controlled more finely than it has to be, it is learnt
-/// in fewer steps.
+/// An environment in which each action is applied several times in a row, or until the episode ends: one step
+/// of it, whose reward is the sum of theirs. Where a task is controlled more finely than it has to be, it is
+/// learnt in fewer steps.
 #[derive(Debug, Clone)]
 pub struct ActionRepeat<E> {
     environment: E,
@@ -110,8 +110,8 @@ impl<E: Environment> Environment for ActionRepeat<E> {
 /// An environment whose steps take their time, as a robot's do: each answers at the next tick of a clock, the
 /// action having been applied at once. For trying out, in simulation, what is to be trained in real time.
 ///
-/// A step that is asked for after the tick it should have answered at answers at once, and the clock goes on from
-/// there: no step is made up for.
+/// A step that is asked for after the tick it should have answered at answers at once, and the clock goes on
+/// from there: no step is made up for.
 #[derive(Debug, Clone)]
 pub struct Paced<E> {
     environment: E,

@@ -11,7 +11,8 @@ use serde::Serialize;
 pub struct Timing {
     /// The steps made, those of all rows at a time counted as one.
     pub steps: u64,
-    /// Those whose actions came later after their observations than [`RealTime::late`](crate::RealTime::late).
+    /// Those whose actions came later after their observations than
+    /// [`RealTime::late`](crate::RealTime::late).
     pub late_steps: u64,
     /// The seconds from observations to their actions: 99 of 100 steps took no longer, to within a tenth.
     pub reaction_p99: f64,
@@ -21,8 +22,8 @@ pub struct Timing {
     pub policy_age_updates: f64,
     /// The mean age of the policy that was acted by, in seconds.
     pub policy_age_seconds: f64,
-    /// The environment steps that learning is behind: those whose updates, at the ratio asked for, are still to
-    /// be made.
+    /// The environment steps that learning is behind: those whose updates, at the ratio asked for, are still
+    /// to be made.
     pub steps_behind: f64,
     /// Environment steps that were made but not learnt from, as the queue was full.
     pub lost_steps: u64,

@@ -35,14 +35,14 @@ pub use saved::Resumed;
 use state::State;
 pub use summary::Summary;
 
-/// Trains an agent in an environment, or in several at once: collects experience with the sampled action, updates
-/// at a stated ratio, evaluates with the mean action, and reports to observers.
+/// Trains an agent in an environment, or in several at once: collects experience with the sampled action,
+/// updates at a stated ratio, evaluates with the mean action, and reports to observers.
 ///
 /// An [`Environment`](crate::Environment) is trained in a step at a time. Of a [`VectorEnvironment`], such as
-/// [`Environments`](crate::Environments), every row makes a step at a time, with actions that are computed in one
-/// pass; then come the updates for all those steps. A row has its own exploration, its own seeds and its own
-/// failures. What goes by steps, such as the length of a run or the evaluations, comes with the first steps that
-/// reach it: with N rows up to N - 1 steps later.
+/// [`Environments`](crate::Environments), every row makes a step at a time, with actions that are computed in
+/// one pass; then come the updates for all those steps. A row has its own exploration, its own seeds and its
+/// own failures. What goes by steps, such as the length of a run or the evaluations, comes with the first
+/// steps that reach it: with N rows up to N - 1 steps later.
 ///
 /// It evaluates in the environment that it trains in, between two episodes, unless there is
 /// [another one](Trainer::evaluate_in) for that.
@@ -62,8 +62,11 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
     /// The latest of each row of the environment; none between episodes.
     observations: Vec<Option<Vec<f32>>>,
     /// How it trains, if not in turns.
-    real_time: Option<(RealTime, fn(&mut Self) -> Result<StopReason>)>,
+    real_time: Option<(RealTime, Training<Self>)>,
 }
+
+/// What trains a trainer up to the end of a run.
+type Training<T> = fn(&mut T) -> Result<StopReason>;
 
 impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// A trainer of `agent` in `environment`. The agent's policies get the environment's action bounds.
@@ -114,12 +117,13 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         Ok(self)
     }
 
-    /// Starts from what this replay holds, such as [recorded episodes](ReplayBuffer::read_episodes) or an earlier
-    /// run, in place of none: updates learn from it as from the run's own steps, and it makes room for these when
-    /// it is full. A lower [`warm-up`](TrainerConfig::warm_up_steps) goes with it.
+    /// Starts from what this replay holds, such as [recorded episodes](ReplayBuffer::read_episodes) or an
+    /// earlier run, in place of none: updates learn from it as from the run's own steps, and it makes room
+    /// for these when it is full. A lower [`warm-up`](TrainerConfig::warm_up_steps) goes with it.
     ///
     /// # Errors
-    /// If its capacity is not [`TrainerConfig::replay_capacity`], or its sizes are not those of the environment.
+    /// If its capacity is not [`TrainerConfig::replay_capacity`], or its sizes are not those of the
+    /// environment.
     pub fn start_from(mut self, replay: ReplayBuffer) -> Result<Self> {
         let own = &self.run.replay;
         let same = |capacity: &usize| *capacity == own.capacity();
@@ -260,8 +264,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
                 observations: &mut self.observations,
             }
             .round(&mut happened);
-            // All of it, whatever fails.
-            let taken = happened.into_iter().fold(Ok(()), |taken, event| taken.and(self.run.take(event)));
+            let taken = self.run.take_all(happened);
             if made.is_err() {
                 self.leave_episodes();
             }

@@ -32,8 +32,8 @@ fn trainer(count: u64, config: TrainerConfig, elsewhere: bool, folder: &Path) ->
     trainer.save_into(folder.join("checkpoints"))
 }
 
-/// With one row and with several, evaluated elsewhere and between episodes: interrupted by the end of a run, by an
-/// observer, and by a process that dies, a run is the one that was not.
+/// With one row and with several, evaluated elsewhere and between episodes: interrupted by the end of a run,
+/// by an observer, and by a process that dies, a run is the one that was not.
 #[test]
 fn resumed_runs_in_rows_are_the_run_that_was_interrupted() {
     for (count, elsewhere) in [(1, false), (3, true), (4, false)] {

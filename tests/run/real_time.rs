@@ -91,7 +91,8 @@ fn a_full_queue_loses_steps_and_says_so() {
         ControlFlow::Continue(())
     };
     let settings = RealTime { queue: 4, ..RealTime::default() };
-    let mut trainer = trainer(short(60), &[track.clone()]).in_real_time(settings).unwrap().observe(slow);
+    let mut trainer =
+        trainer(short(60), std::slice::from_ref(&track)).in_real_time(settings).unwrap().observe(slow);
     let summary = trainer.run().unwrap();
     let timing = summary.timing.unwrap();
     assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (60, 60));
@@ -114,7 +115,7 @@ fn failures_and_stops_are_as_in_turns() {
                 _ => Track::failing(|call| (call >= 25).then_some(Fault::Panic)),
             };
             let config = TrainerConfig { tolerated_failed_episodes: 2, ..short(100) };
-            let mut trainer = real_time(config, &[track.clone()]);
+            let mut trainer = real_time(config, std::slice::from_ref(&track));
             assert!(matches!(trainer.run(), Err(Error::Environment { .. })));
             assert_eq!((trainer.steps(), track.calls.lock().unwrap().len()), (23, 28));
         }
@@ -131,7 +132,7 @@ fn failures_and_stops_are_as_in_turns() {
         30.. => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
-    let mut trainer = real_time(short(100_000), &[track.clone()]).observe(stop);
+    let mut trainer = real_time(short(100_000), std::slice::from_ref(&track)).observe(stop);
     let summary = trainer.run().unwrap();
     assert_eq!((summary.reason, summary.evaluation), (StopReason::Observer, None));
     assert!((30..45).contains(&summary.counts.environment_steps), "{}", summary.counts.environment_steps);

@@ -70,8 +70,8 @@ fn evaluations_between_episodes_leave_the_training_as_it_is() {
     assert_eq!((never.2, often.2), (0, 3));
 }
 
-/// The evaluation at the end leaves the episode under way; that of a run that was stopped is left out, as a robot
-/// is not to move any more.
+/// The evaluation at the end leaves the episode under way; that of a run that was stopped is left out, as a
+/// robot is not to move any more.
 #[test]
 fn the_end_of_a_run_in_one_environment() {
     let environment = Track::default();
@@ -121,7 +121,8 @@ fn rows_have_randomness_of_their_own() {
     }
 }
 
-/// In one pass for all rows: what each would have done by itself, to within rounding; and after an error nothing.
+/// In one pass for all rows: what each would have done by itself, to within rounding; and after an error
+/// nothing.
 #[test]
 fn a_behaviour_acts_in_rows_as_in_each_alone() {
     let agent = quick_agent();
@@ -161,7 +162,8 @@ fn a_behaviour_acts_in_rows_as_in_each_alone() {
     }
 }
 
-/// Steps of all rows count, what goes by steps comes with the first that reach it, and each episode is told of.
+/// Steps of all rows count, what goes by steps comes with the first that reach it, and each episode is told
+/// of.
 #[test]
 fn steps_of_all_rows_count() {
     let (heard, rows) = (Heard::default(), [Track::default(), Track::default(), Track::default()]);

@@ -23,11 +23,11 @@ pub struct TrainerConfig {
     /// takes to learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a
     /// robot's.
     pub updates_per_step: f64,
-    /// The environment steps between two evaluations. Accepted: at least 1. In the environment that is trained
-    /// in, an evaluation waits for the end of an episode.
+    /// The environment steps between two evaluations. Accepted: at least 1. In the environment that is
+    /// trained in, an evaluation waits for the end of an episode.
     pub evaluation_period: u64,
-    /// The episodes of an evaluation; with 0 there is none. As they are, not more than half as many steps go to
-    /// evaluations as to training, in episodes of up to 1,000 steps.
+    /// The episodes of an evaluation; with 0 there is none. As they are, not more than half as many steps go
+    /// to evaluations as to training, in episodes of up to 1,000 steps.
     pub evaluation_episodes: usize,
     /// The environment steps between two reports of the metrics, which are means over the updates since the
     /// last. What is left at the end of a run is reported there. Accepted: at least 1.

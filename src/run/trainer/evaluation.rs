@@ -42,7 +42,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.report_evaluation()
     }
 
-    /// Whether a run that ends for this reason is evaluated. Whoever stops it may not want the robot to go on.
+    /// Whether a run that ends for this reason is evaluated. Whoever stops it may not want the robot to go
+    /// on.
     pub(super) fn evaluates_at_end(&self, reason: StopReason) -> bool {
         let may_go_on = reason != StopReason::Observer || self.evaluation.is_some();
         self.run.config.evaluation_episodes > 0 && may_go_on
@@ -133,8 +134,8 @@ impl Evaluating {
         (self.returns.len() >= self.episodes).then(|| Evaluation::from_returns(&self.returns))
     }
 
-    /// Begins the episodes that are left, as far as there are rows, and makes a step in each row that plays one:
-    /// the episodes that came to their end, or failed, and are to be played again.
+    /// Begins the episodes that are left, as far as there are rows, and makes a step in each row that plays
+    /// one: the episodes that came to their end, or failed, and are to be played again.
     pub fn round<E: VectorEnvironment, A: Actor>(
         &mut self,
         environment: &mut Checked<E>,

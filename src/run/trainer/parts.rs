@@ -55,8 +55,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.evaluation.as_ref().map(Checked::environment)
     }
 
-    /// The environment to [evaluate in](Trainer::evaluate_in), if it is another one; between two runs no episode
-    /// is under way there.
+    /// The environment to [evaluate in](Trainer::evaluate_in), if it is another one; between two runs no
+    /// episode is under way there.
     pub fn evaluation_environment_mut(&mut self) -> Option<&mut E> {
         self.evaluation.as_mut().map(Checked::environment_mut)
     }

@@ -70,19 +70,19 @@ struct Evaluation<A: Actor> {
 }
 
 impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// Acts in a thread of its own from now on, while it learns, for robots and whatever else does not wait. The
-    /// environment sets the pace: its `step` returns when the next action is due, as that of
+    /// Acts in a thread of its own from now on, while it learns, for robots and whatever else does not wait.
+    /// The environment sets the pace: its `step` returns when the next action is due, as that of
     /// [`Paced`](crate::Paced) does.
     ///
     /// Acting goes by the learner's latest policy and waits neither for updates nor for checkpoints nor for
-    /// observers. [Updates a step](crate::TrainerConfig::updates_per_step) are made as far as the machine can;
-    /// what is left of them at the end is made by the next run, or at once by `run_for(0)` of a trainer that is
-    /// not in real time. How well both kept up is told as [`Event::Timing`](crate::Event::Timing), with the
-    /// metrics, and by the [`Summary`](crate::Summary).
+    /// observers. [Updates a step](crate::TrainerConfig::updates_per_step) are made as far as the machine
+    /// can; what is left of them at the end is made by the next run, or at once by `run_for(0)` of a trainer
+    /// that is not in real time. How well both kept up is told as [`Event::Timing`](crate::Event::Timing),
+    /// with the metrics, and by the [`Summary`](crate::Summary).
     ///
     /// Observers, failures, checkpoints and evaluations are as otherwise. An environment of its own is
-    /// [evaluated in](Trainer::evaluate_in) while acting goes on and learning does not. Episodes under way at the
-    /// beginning and the end of a run are left, since the world has moved on.
+    /// [evaluated in](Trainer::evaluate_in) while acting goes on and learning does not. Episodes under way at
+    /// the beginning and the end of a run are left, since the world has moved on.
     ///
     /// Which policy an action comes from depends on the clock: such a run cannot be repeated bit for bit. One
     /// that hangs in `step` has no end: make it a [`Worker`](crate::Worker).
@@ -140,8 +140,10 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             let reason = learning.learn(learners.as_ref());
             drop(stop);
             // All that happened until acting has stopped.
-            let left = learning.queue.iter().collect::<Vec<_>>().into_iter();
-            let left = left.fold(Ok(()), |taken, message| taken.and(learning.take(message).map(|_| ())));
+            let mut left = Ok(());
+            while let Ok(message) = learning.queue.recv() {
+                left = left.and(learning.take(message).map(|_| ()));
+            }
             let acted = acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             Ok(reason.and_then(|reason| left.and(acted).map(|()| reason)))
         });
@@ -250,8 +252,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Learning<'_, E, A, C> {
                     reaction.into_iter().for_each(|reaction| reactions.add(reaction));
                     reactions.lose(lost);
                 }
-                // All of it, whatever fails.
-                happened.into_iter().fold(Ok(()), |taken, event| taken.and(self.run.take(event)))?;
+                self.run.take_all(happened)?;
                 Ok(false)
             }
             Message::Evaluated(Evaluated { played, evaluation, seeds }) => {

@@ -1,5 +1,5 @@
-//! The side of a run that learns: agent, replay, and who hears of it. It takes what happened in an environment,
-//! which it does not know.
+//! The side of a run that learns: agent, replay, and who hears of it. It takes what happened in an
+//! environment, which it does not know.
 
 use std::time::{Duration, Instant};
 
@@ -51,11 +51,19 @@ impl<A: Actor, C: Critic> Run<A, C> {
         self.state.counts.environment_steps
     }
 
-    /// Takes note of what happened in a row.
+    /// Takes note of all that happened, whatever fails.
     ///
     /// # Errors
-    /// If the environment has failed there more often in a row than the settings tolerate.
-    pub fn take(&mut self, happening: Happening) -> Result<()> {
+    /// If the environment has failed in a row more often one after another than the settings tolerate.
+    pub fn take_all(&mut self, happened: Vec<Happening>) -> Result<()> {
+        let mut taken = Ok(());
+        for happening in happened {
+            taken = taken.and(self.take(happening));
+        }
+        taken
+    }
+
+    fn take(&mut self, happening: Happening) -> Result<()> {
         match happening {
             Happening::Began { row, seed, observation } => {
                 self.replay.stream(row)?.begin_episode(&observation)?;

@@ -79,10 +79,11 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// reported and set aside, and the one before it is loaded.
     ///
     /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed,
-    /// replay capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save,
-    /// and what to tolerate may be new, as may the device. The result is the run that was interrupted, bit
-    /// for bit, on the same backend, with an environment that is [repeatable](crate::Environment::repeatable),
-    /// or from the end of an episode on. With any other the resumed run begins a new episode.
+    /// replay capacity, warm-up, updates a step and number of rows. How long to run, how often to evaluate,
+    /// report and save, and what to tolerate may be new, as may the device. The result is the run that was
+    /// interrupted, bit for bit, on the same backend, with an environment that is
+    /// [repeatable](crate::Environment::repeatable), or from the end of an episode on. With any other the
+    /// resumed run begins a new episode.
     ///
     /// # Errors
     /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,
@@ -103,8 +104,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         Ok(resumed)
     }
 
-    /// Plays the episodes that were interrupted again, up to where they were, all rows at once. Where that is not
-    /// to be had, a row stays without one.
+    /// Plays the episodes that were interrupted again, up to where they were, all rows at once. Where that is
+    /// not to be had, a row stays without one.
     fn play_again(&mut self) {
         let replay = &self.run.replay;
         let rows = self.run.state.rows.iter().enumerate();

@@ -9,8 +9,8 @@ use crate::run::timing::Timing;
 pub struct Summary {
     /// Why it ended.
     pub reason: StopReason,
-    /// The last evaluation, made at the end of the run: none if the settings leave it out, or an observer stopped
-    /// a run that is evaluated in the environment that it trains in.
+    /// The last evaluation, made at the end of the run: none if the settings leave it out, or an observer
+    /// stopped a run that is evaluated in the environment that it trains in.
     pub evaluation: Option<Evaluation>,
     /// How far the run is, what was made before it was resumed included.
     pub counts: Counts,

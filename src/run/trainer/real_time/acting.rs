@@ -161,8 +161,8 @@ impl Unsent {
         self.any = true;
     }
 
-    /// What is to be sent now, and how many steps were lost before. An episode goes on as another one, with the
-    /// observations of `before`.
+    /// What is to be sent now, and how many steps were lost before. An episode goes on as another one, with
+    /// the observations of `before`.
     fn followed_by(
         &mut self,
         mut happened: Vec<Happening>,
