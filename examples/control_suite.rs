@@ -77,7 +77,7 @@ fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn run<E: Draw + Clone>(
+fn run<E: Draw + Clone + Send>(
     task: &Task,
     environment: E,
     folder: Option<&Path>,

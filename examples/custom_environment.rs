@@ -47,7 +47,7 @@ impl Environment for Mass {
 fn main() -> Result<()> {
     let agent = MpoAgent::new(MpoConfig::default(), 2, 1, &mpo::device(mpo::devices::default_backend())?, 1)?;
     let config = TrainerConfig { environment_steps: 5_000, ..TrainerConfig::default() };
-    let mut trainer = Trainer::new(config, agent, Mass::default(), Mass::default())?;
+    let mut trainer = Trainer::new(config, agent, Mass::default())?;
     println!("untrained: mean return {:.1} of 200", trainer.evaluate(10)?.mean_return);
     println!("{}", trainer.run()?);
     Ok(())

@@ -121,8 +121,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         ControlFlow::Continue(())
     };
-    let mut trainer =
-        Trainer::new(config, agent, Noise::new(), Noise::new())?.save_into(&folder).observe(memory);
+    let mut trainer = Trainer::new(config, agent, Noise::new())?
+        .evaluate_in(Noise::new())?
+        .save_into(&folder)
+        .observe(memory);
     trainer.run()?;
     let result = time_checkpoints(&mut trainer, &folder);
     std::fs::remove_dir_all(&folder)?;

@@ -75,6 +75,6 @@ fn main() -> mpo::Result<()> {
 
     let environment = mpo::envs::Cartpole::balance();
     let config = TrainerConfig { environment_steps: 5_000, updates_per_step: 1.0, ..Default::default() };
-    println!("{}", Trainer::new(config, agent, environment.clone(), environment)?.run()?);
+    println!("{}", Trainer::new(config, agent, environment)?.run()?);
     Ok(())
 }

@@ -8,17 +8,19 @@ use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
-use crate::experience::environment::{ActionBounds, Environment};
+use crate::experience::environment::ActionBounds;
 use crate::experience::replay::ReplayBuffer;
+use crate::experience::vector::{Layout, VectorEnvironment};
+use crate::exploration::Explorer;
 use crate::learner::Learner;
 use crate::learner::config::MpoConfig;
-use crate::learner::metrics::Metrics;
+use crate::learner::metrics::{MeanMetrics, Metrics};
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::policy::Policy;
 use crate::rng::{Rng, Stream};
 
 /// A policy and a critic that learn by Maximum a Posteriori Policy Optimisation: a [`Learner`], and a
-/// [`Behaviour`] for one environment.
+/// [`Behaviour`] for one environment, or for several.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -39,7 +41,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 
 impl MpoAgent {
     /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
-    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says otherwise.
+    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says
+    /// otherwise.
     ///
     /// # Errors
     /// If a size is 0 or a setting lies outside its accepted range.
@@ -60,14 +63,15 @@ impl MpoAgent {
     ///
     /// # Errors
     /// If a size is 0 or a setting lies outside its accepted range.
-    pub fn of<E: Environment>(
+    pub fn of<E: VectorEnvironment>(
         config: MpoConfig,
         environment: &E,
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let bounds = environment.action_bounds();
-        Self::new(config, environment.observation_size(), bounds.size(), device, seed)?.with_bounds(bounds)
+        let Layout { rows, observation_size, action_bounds, .. } = environment.layout();
+        let agent = Self::new(config, observation_size, action_bounds.size(), device, seed)?;
+        agent.with_bounds(action_bounds)?.with_rows(rows)
     }
 }
 
@@ -93,6 +97,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(self)
     }
 
+    /// The same agent, acting in so many environments: see [`Behaviour::with_rows`]. A
+    /// [`Trainer`](crate::Trainer) calls it.
+    ///
+    /// # Errors
+    /// If `rows` is 0.
+    pub fn with_rows(mut self, rows: usize) -> Result<Self> {
+        self.behaviour = self.behaviour.with_rows(rows)?;
+        Ok(self)
+    }
+
     /// What learns.
     pub fn learner(&self) -> &Learner<A, C> {
         &self.learner
@@ -101,6 +115,15 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// What acts.
     pub fn behaviour(&self) -> &Behaviour<A> {
         &self.behaviour
+    }
+
+    /// What acts, as for [beginning an episode](Behaviour::reset_row) in one of several environments.
+    pub fn behaviour_mut(&mut self) -> &mut Behaviour<A> {
+        &mut self.behaviour
+    }
+
+    pub(crate) fn set_explorers(&mut self, explorers: Vec<Explorer>) {
+        self.behaviour.set_explorers(explorers);
     }
 
     /// The settings.
@@ -163,6 +186,24 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// If the replay holds no step.
     pub fn sample(&self, replay: &ReplayBuffer, rng: &mut Rng) -> Result<Batch> {
         self.learner.sample(replay, rng)
+    }
+
+    /// Learns from what a replay holds, without an environment: so many updates, each from a batch drawn
+    /// anew. The means of what was measured; none without an update.
+    ///
+    /// A replay of recorded episodes may be [read from a file](ReplayBuffer::read_episodes). What nobody
+    /// tried in them is not known to be worth little: learning from them is a start, and
+    /// [`Trainer::start_from`](crate::Trainer::start_from) goes on from there.
+    ///
+    /// # Errors
+    /// If the replay holds no step, or an update is refused. The updates before it stay.
+    pub fn learn(&mut self, replay: &ReplayBuffer, updates: u64, rng: &mut Rng) -> Result<Option<Metrics>> {
+        let mut metrics = MeanMetrics::default();
+        for _ in 0..updates {
+            let batch = self.sample(replay, rng)?;
+            metrics.add(&self.update(&batch)?);
+        }
+        Ok(metrics.take())
     }
 
     /// One update of critic and policy: see [`Learner::step`].

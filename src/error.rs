@@ -117,6 +117,15 @@ pub enum Error {
         source: BoxedError,
     },
 
+    /// The system gave no thread.
+    #[error("no thread for {name}: {source}")]
+    Thread {
+        /// What it was for.
+        name: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     File {

@@ -121,6 +121,17 @@ impl Explorer {
             && (self.held.is_empty() || self.held.len() == n)
     }
 
+    /// One that explores alike with other random numbers, and has done nothing yet.
+    pub(crate) fn anew(&self, rng: Rng) -> Self {
+        let mut anew = Self { rng, excursion: false, ..self.clone() };
+        anew.reset();
+        anew
+    }
+
+    pub(crate) fn rng(&self) -> &Rng {
+        &self.rng
+    }
+
     /// Begins anew, as an episode does.
     pub(crate) fn reset(&mut self) {
         self.processes.clear();

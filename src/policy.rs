@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::checks::{check_finite, check_size};
+use crate::checks::{check_any, check_finite, check_size};
 use crate::error::Result;
 use crate::experience::environment::ActionBounds;
 use crate::files::file::{Kind, Refusal, check_same};
@@ -91,10 +91,22 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the network has no parameters.
     pub fn at(&self, observation: &[f32]) -> Result<A::Distribution> {
-        check_size("observation", observation.len(), self.actor.observation_size())?;
-        check_finite("observation", observation)?;
+        self.at_each(&[observation])
+    }
+
+    /// The distribution over actions for each of several observations, in one pass, `[observations, action]`.
+    ///
+    /// # Errors
+    /// If there is no observation, one has the wrong size or is not finite, or the network has no parameters.
+    pub fn at_each(&self, observations: &[&[f32]]) -> Result<A::Distribution> {
+        check_any("observations", observations.len() as u64)?;
+        let size = self.actor.observation_size();
+        for observation in observations {
+            check_size("observation", observation.len(), size)?;
+            check_finite("observation", observation)?;
+        }
         let device = device_of(&self.actor)?;
-        Ok(self.actor.policy(tensor(observation.to_vec(), [1, observation.len()], &device)))
+        Ok(self.actor.policy(tensor(observations.concat(), [observations.len(), size], &device)))
     }
 
     /// The mean action for one observation in the policy's units, which are not the environment's: [-1, 1]
@@ -103,9 +115,23 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
     pub fn mean_action(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        let mean = to_host(ACTION, self.at(observation)?.mode().inner())?;
-        check_finite(ACTION, &mean)?;
-        Ok(mean)
+        self.mean_of_each(&[observation])
+    }
+
+    /// The [mean action](Self::mean_action) for each of several observations, in one pass.
+    ///
+    /// # Errors
+    /// If there is no observation, one has the wrong size or is not finite, or an action is not.
+    pub fn mean_actions(&self, observations: &[&[f32]]) -> Result<Vec<Vec<f32>>> {
+        let means = self.mean_of_each(observations)?;
+        Ok(means.chunks(self.actor.action_size()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// One after another.
+    fn mean_of_each(&self, observations: &[&[f32]]) -> Result<Vec<f32>> {
+        let means = to_host(ACTION, self.at_each(observations)?.mode().inner())?;
+        check_finite(ACTION, &means)?;
+        Ok(means)
     }
 }
 

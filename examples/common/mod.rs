@@ -15,7 +15,8 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    Environment, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer, TrainerConfig,
+    Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
+    TrainerConfig, VectorEnvironment,
 };
 
 /// The arguments of every training.
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// The settings, in place of the example's own.
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
+    /// How many environments are trained in at once.
+    #[arg(long, default_value_t = 1)]
+    pub environments: usize,
     /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by
     /// the clock, more make it learn in fewer steps.
     #[arg(long)]
@@ -84,7 +88,7 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 
 /// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
 /// policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
-pub fn train<E: Environment + Clone>(
+pub fn train<E: Environment + Clone + Send>(
     task: &Task,
     environment: E,
     arguments: &Arguments,
@@ -98,12 +102,15 @@ pub fn train<E: Environment + Clone>(
         environment_steps,
         updates_per_step: arguments.updates_per_step.unwrap_or(task.updates_per_step),
         // 100 evaluations at most: of ten episodes each, they would take much of a long run.
-        evaluation_period: TrainerConfig::default().evaluation_period.max(environment_steps / 100),
+        evaluation_period: (environment_steps / 100).max(1000),
+        evaluation_episodes: 10,
         checkpoint_period: arguments.checkpoint_period,
         seed: arguments.seed,
         ..TrainerConfig::default()
     };
-    let trainer = Trainer::new(settings, agent, environment.clone(), environment)?;
+    let environments = Environments::new(vec![environment.clone(); arguments.environments])?;
+    let evaluated_in = Environments::new(vec![environment])?;
+    let trainer = Trainer::new(settings, agent, environments)?.evaluate_in(evaluated_in)?;
     match arguments.resume {
         Some(_) if !folder.is_dir() => {
             return Err(format!("--resume: there is no folder {}", folder.display()).into());
@@ -128,7 +135,7 @@ pub fn train<E: Environment + Clone>(
 }
 
 /// Goes on with an earlier run where the arguments say so, and tells of it.
-fn resume<E: Environment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mpo::Result<Resumed> {
+fn resume<E: VectorEnvironment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mpo::Result<Resumed> {
     if arguments.resume.is_none() {
         return Ok(Resumed::default());
     }

@@ -24,6 +24,9 @@ struct Header {
     #[serde(flatten)]
     learner: learner::Header,
     explorer: Explorer,
+    /// Of the other rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    explorers: Vec<Explorer>,
 }
 
 impl<A: Actor, C: Critic> MpoAgent<A, C> {
@@ -38,12 +41,14 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut tensors = Tensors::default();
         let learner = self.learner.save_to(&mut tensors)?;
-        let header = Header { learner, explorer: self.behaviour.explorer().clone() };
+        let (explorer, explorers) = (self.behaviour.explorers()[0].clone(), &self.behaviour.explorers()[1..]);
+        let header = Header { learner, explorer, explorers: explorers.to_vec() };
         tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
     }
 
     /// Makes this agent the one in a file, bit for bit, on this agent's own device, which may be another one
-    /// than that of the agent saved. Settings and networks have to be the same.
+    /// than that of the agent saved. Settings and networks have to be the same; it acts in as many rows as the
+    /// agent saved.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, has another version of the format, or was saved with other
@@ -56,12 +61,16 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
 
     /// The agent of a file.
     pub(crate) fn restored(&self, path: &Path) -> Result<Self> {
-        tensor_file::read(path, &FILE, |Header { learner, explorer }, tensors| {
-            if !explorer.fits(&self.config().exploration, self.actor().action_size()) {
+        tensor_file::read(path, &FILE, |Header { learner, explorer, explorers }, tensors| {
+            let explorers = [vec![explorer], explorers].concat();
+            let fits =
+                |explorer: &Explorer| explorer.fits(&self.config().exploration, self.actor().action_size());
+            if !explorers.iter().all(fits) {
                 return Err("exploration by other settings or of actions of another size".into());
             }
             let learner = self.learner.restored(learner, tensors)?;
-            let mut behaviour = self.behaviour.clone().with_explorer(explorer);
+            let mut behaviour = self.behaviour.clone();
+            behaviour.set_explorers(explorers);
             behaviour.follow(&learner);
             Ok(Self { learner, behaviour })
         })

@@ -7,7 +7,8 @@ use gif::{Encoder, EncodingError, Frame, Repeat};
 
 use super::picture::Picture;
 use crate::error::{Error, Result};
-use crate::experience::environment::{Checked, Environment};
+use crate::experience::checked::Checked;
+use crate::experience::environment::Environment;
 use crate::files::file::replace;
 
 /// An environment that can be drawn, and so be recorded by [`record_episode`].
@@ -107,7 +108,7 @@ pub fn record_episode<E: Draw>(
     let delay = (step_time * period as f64).round() as u16;
     replace(path, |file| {
         let mut animation = Animation::new(BufWriter::new(file), delay).map_err(failed)?;
-        let mut observation = environment.reset(seed)?;
+        let mut observation = environment.reset_row(0, seed)?;
         let mut sum = 0.0;
         for index in 0u64.. {
             if index.is_multiple_of(period) {
@@ -116,7 +117,7 @@ pub fn record_episode<E: Draw>(
                     picture.map_err(|error| Error::Environment { place: "draw", source: error.into() })?;
                 animation.push(&picture).map_err(failed)?;
             }
-            let step = environment.step(&policy(&observation)?)?;
+            let step = environment.step_row(0, &policy(&observation)?)?;
             sum += f64::from(step.reward);
             if step.is_last() {
                 break;

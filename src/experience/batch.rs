@@ -54,8 +54,9 @@ impl Batch {
         self.observations.dims()[0]
     }
 
-    /// The states at which sampled actions and their values serve for both halves of an update: those where the
-    /// policy is improved, then the next observations of `truncated` rows, `[rows and more, observation]`.
+    /// The states at which sampled actions and their values serve for both halves of an update: those where
+    /// the policy is improved, then the next observations of `truncated` rows, `[rows and more,
+    /// observation]`.
     ///
     /// # Errors
     /// If `truncated` are not rows of the batch, ascending.

@@ -1,9 +1,6 @@
 //! What the library asks of a simulation or a robot: [`Environment`].
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use crate::checks::{check, check_finite, check_reward, check_size};
+use crate::checks::{check, check_finite, check_size};
 use crate::error::{BoxedError, Error, Result};
 
 /// A task with continuous actions: the one trait to implement in order to train.
@@ -153,82 +150,27 @@ impl ActionBounds {
             })
             .collect())
     }
-}
 
-/// An [`Environment`] whose every answer is checked before the library uses it.
-pub(crate) struct Checked<E> {
-    environment: E,
-    bounds: ActionBounds,
-    observation_size: usize,
-}
-
-impl<E: Environment> Checked<E> {
-    pub(crate) fn new(environment: E) -> Result<Self> {
-        let observation_size = environment.observation_size();
-        check("Environment::observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        let bounds = environment.action_bounds();
-        check("Environment::action_bounds", bounds.size(), |&size| size > 0, "at least 1 component")?;
-        Ok(Self { bounds, environment, observation_size })
+    /// Maps an action of the environment to the policy's units: the bounds to [-1, 1]. What is outside of
+    /// them by no more than rounding is taken to be at their end.
+    ///
+    /// # Errors
+    /// If the action has the wrong size, is not finite or lies outside the bounds.
+    pub fn to_policy(&self, action: &[f32]) -> Result<Vec<f32>> {
+        check_size("action", action.len(), self.size())?;
+        check_finite("action", action)?;
+        let ends = self.low.iter().zip(&self.high);
+        let mapped = action.iter().zip(ends).map(|(&action, (&low, &high))| {
+            let value = 2.0 * (action - low) / (high - low) - 1.0;
+            if value.abs() <= 1.0 + 1e-4 {
+                return Ok(value.clamp(-1.0, 1.0));
+            }
+            Err(Error::Range {
+                place: "action",
+                value: action.into(),
+                accepted: "what lies inside the bounds",
+            })
+        });
+        mapped.collect()
     }
-
-    pub(crate) fn environment(&self) -> &E {
-        &self.environment
-    }
-
-    pub(crate) fn environment_mut(&mut self) -> &mut E {
-        &mut self.environment
-    }
-
-    pub(crate) fn into_environment(self) -> E {
-        self.environment
-    }
-
-    pub(crate) fn observation_size(&self) -> usize {
-        self.observation_size
-    }
-
-    pub(crate) fn bounds(&self) -> &ActionBounds {
-        &self.bounds
-    }
-
-    pub(crate) fn repeatable(&self) -> bool {
-        self.environment.repeatable()
-    }
-
-    pub(crate) fn reset(&mut self, seed: u64) -> Result<Vec<f32>> {
-        let observation = guarded("reset", || self.environment.reset(seed))?;
-        self.check_observation(&observation)?;
-        Ok(observation)
-    }
-
-    /// Applies an action of the policy, in [-1, 1].
-    pub(crate) fn step(&mut self, action: &[f32]) -> Result<Step> {
-        let action = self.bounds.to_environment(action)?;
-        let step = guarded("step", || self.environment.step(&action))?;
-        self.check_observation(&step.observation)?;
-        check_reward(step.reward)?;
-        Ok(step)
-    }
-
-    fn check_observation(&self, observation: &[f32]) -> Result<()> {
-        check_size("observation", observation.len(), self.observation_size)?;
-        check_finite("observation", observation)
-    }
-}
-
-/// The environment's answer, or its error or panic as one of this crate's. A panic may leave an environment
-/// in any state; the next reset is what puts it right.
-fn guarded<T, E: Into<BoxedError>>(place: &'static str, call: impl FnOnce() -> Result<T, E>) -> Result<T> {
-    let source = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(answer)) => return Ok(answer),
-        Ok(Err(error)) => error.into(),
-        Err(panic) => format!("it panicked: {}", panic_message(&*panic)).into(),
-    };
-    Err(Error::Environment { place, source })
-}
-
-/// What a panic says.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }

@@ -16,6 +16,7 @@ use crate::experience::action::Action;
 use crate::experience::environment::Step;
 
 pub use stream::EpisodeWriter;
+pub(crate) use stream::STREAMS;
 
 /// What leaves a stored observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

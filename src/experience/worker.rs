@@ -6,7 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::error::BoxedError;
-use crate::experience::environment::{ActionBounds, Environment, Step, panic_message};
+use crate::experience::checked::panic_message;
+use crate::experience::environment::{ActionBounds, Environment, Step};
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///

@@ -3,4 +3,5 @@
 pub(crate) mod checkpoints;
 pub(crate) mod observer;
 pub mod observers;
+pub(crate) mod timing;
 pub(crate) mod trainer;

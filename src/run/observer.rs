@@ -11,6 +11,7 @@ use crate::experience::replay::ReplayBuffer;
 use crate::learner::metrics::Metrics;
 use crate::networks::Actor;
 use crate::policy::Policy;
+use crate::run::timing::Timing;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -102,7 +103,8 @@ impl<A: Actor> DeployedPolicy for Policy<A> {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A step was made in the environment, with the updates due after it.
+    /// A step was made in the environment, or one in each row of it, with the updates due after it. In
+    /// [real time](crate::Trainer::in_real_time): some steps were.
     Step,
     /// A training episode ended.
     Episode {
@@ -122,6 +124,12 @@ pub enum Event {
     Metrics(
         /// The means over the updates since the last of these events.
         Metrics,
+    ),
+    /// How the run kept up with the clock since the last of these events, if it is
+    /// [in real time](crate::Trainer::in_real_time).
+    Timing(
+        /// Of the steps since.
+        Timing,
     ),
     /// The policy was evaluated.
     Evaluation(Evaluation),

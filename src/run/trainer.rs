@@ -1,10 +1,13 @@
 //! The training loop: collect, update, report, save, evaluate.
 
+mod acting;
 mod config;
 mod evaluation;
 mod events;
 mod failures;
 mod parts;
+mod real_time;
+mod run;
 mod saved;
 mod state;
 mod summary;
@@ -13,23 +16,36 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::agent::MpoAgent;
-use crate::checks::check_size;
-use crate::error::{Error, Result};
-use crate::experience::environment::{Checked, Environment};
+use crate::checks::{check, check_size};
+use crate::error::Result;
+use crate::experience::checked::Checked;
 use crate::experience::replay::ReplayBuffer;
+use crate::experience::vector::VectorEnvironment;
 use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::run::checkpoints::Checkpoints;
-use crate::run::observer::{Evaluation, Event, Observer, Progress, StopReason};
+use crate::run::observer::{Evaluation, Event, Observer, StopReason};
 
+use acting::Acting;
 pub use config::TrainerConfig;
 use events::Events;
-use failures::{Broken, InARow};
+use failures::InARow;
+pub use real_time::RealTime;
+use run::{Goal, Run};
 pub use saved::Resumed;
-use state::{Episode, State};
+use state::State;
 pub use summary::Summary;
 
-/// Trains an agent in an environment: collects experience with the sampled action, updates at a stated ratio,
-/// evaluates with the mean action, and reports to observers.
+/// Trains an agent in an environment, or in several at once: collects experience with the sampled action,
+/// updates at a stated ratio, evaluates with the mean action, and reports to observers.
+///
+/// An [`Environment`](crate::Environment) is trained in a step at a time. Of a [`VectorEnvironment`], such as
+/// [`Environments`](crate::Environments), every row makes a step at a time, with actions that are computed in
+/// one pass; then come the updates for all those steps. A row has its own exploration, its own seeds and its
+/// own failures. What goes by steps, such as the length of a run or the evaluations, comes with the first
+/// steps that reach it: with N rows up to N - 1 steps later.
+///
+/// It evaluates in the environment that it trains in, between two episodes, unless there is
+/// [another one](Trainer::evaluate_in) for that.
 ///
 /// If [`run`](Trainer::run) or [`run_for`](Trainer::run_for) returns an error, everything learnt is still
 /// there, and the next one goes on where it failed: with what the observers have not heard of yet, the
@@ -38,72 +54,38 @@ pub use summary::Summary;
 /// process.
 ///
 /// A trainer is [`Send`] if its environment is.
-pub struct Trainer<E: Environment, A: Actor = GaussianActor, C: Critic = QNetwork> {
-    config: TrainerConfig,
-    agent: MpoAgent<A, C>,
+pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = QNetwork> {
+    run: Run<A, C>,
     environment: Checked<E>,
-    evaluation_environment: Checked<E>,
-    replay: ReplayBuffer,
-    /// All else that is saved.
-    state: State,
-    goal: Goal,
-    events: Events,
-    /// How the run has ended, until the observers and the caller are told.
-    ended: Option<(StopReason, Evaluation)>,
-    checkpoints: Option<Checkpoints>,
-    /// The step of the latest checkpoint, this run's or the one it was resumed from.
-    saved: Option<u64>,
-    /// The step at which a checkpoint was last tried.
-    save_tried: u64,
-    failed_saves: InARow,
-    /// While it runs, up to when its seconds are counted.
-    counted_until: Option<Instant>,
+    /// If it is another one.
+    evaluation: Option<Checked<E>>,
+    /// The latest of each row of the environment; none between episodes.
+    observations: Vec<Option<Vec<f32>>>,
+    /// How it trains, if not in turns.
+    real_time: Option<(RealTime, Training<Self>)>,
 }
 
-/// How far a run goes.
-#[derive(Clone, Copy)]
-struct Goal {
-    /// Evaluations up to this step do not end it: whoever asks for more steps knows of them.
-    after: u64,
-    until: u64,
-}
+/// What trains a trainer up to the end of a run.
+type Training<T> = fn(&mut T) -> Result<StopReason>;
 
-impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// A trainer of `agent` in `environment`, evaluating it in another one of the same kind. The agent's
-    /// policies get the environment's action bounds.
+impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
+    /// A trainer of `agent` in `environment`. The agent's policies get the environment's action bounds.
     ///
     /// # Errors
-    /// If a setting lies outside its accepted range, or the environments do not fit the agent.
-    pub fn new(
-        config: TrainerConfig,
-        agent: MpoAgent<A, C>,
-        environment: E,
-        evaluation_environment: E,
-    ) -> Result<Self> {
+    /// If a setting lies outside its accepted range, or the environment does not fit the agent.
+    pub fn new(config: TrainerConfig, agent: MpoAgent<A, C>, environment: E) -> Result<Self> {
         config.validate()?;
         let environment = Checked::new(environment)?;
-        let evaluation_environment = Checked::new(evaluation_environment)?;
-        for environment in [&environment, &evaluation_environment] {
-            let actor = agent.actor();
-            check_size(
-                "the environment's observation",
-                environment.observation_size(),
-                actor.observation_size(),
-            )?;
-            check_size("the environment's action", environment.bounds().size(), actor.action_size())?;
-        }
-        let replay = ReplayBuffer::new(
-            config.replay_capacity,
-            environment.observation_size(),
-            environment.bounds().size(),
-        )?;
-        let agent = agent.with_bounds(environment.bounds().clone())?;
-        let mut state = State::new(config.seed);
+        check_fits(&environment, agent.actor())?;
+        let (size, bounds, rows) =
+            (environment.observation_size(), environment.bounds().clone(), environment.rows());
+        let mut replay = ReplayBuffer::new(config.replay_capacity, size, bounds.size())?;
+        replay.stream(rows - 1)?;
+        let agent = agent.with_bounds(bounds)?.with_rows(rows)?;
+        let mut state = State::new(config.seed, rows);
         state.counts.iterations = agent.iterations();
-        Ok(Self {
+        let run = Run {
             agent,
-            environment,
-            evaluation_environment,
             replay,
             state,
             goal: Goal { after: 0, until: config.environment_steps },
@@ -114,13 +96,48 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
             save_tried: 0,
             failed_saves: InARow::default(),
             counted_until: None,
+            reactions: None,
             config,
-        })
+        };
+        Ok(Self { run, environment, evaluation: None, observations: vec![None; rows], real_time: None })
+    }
+
+    /// Evaluates in this environment, in the midst of training episodes: one of the same kind, which may have
+    /// another number of rows. As many episodes as it has rows are played at a time.
+    ///
+    /// # Errors
+    /// If the environment does not fit the agent.
+    pub fn evaluate_in(mut self, environment: E) -> Result<Self> {
+        let environment = Checked::new(environment)?;
+        check_fits(&environment, self.run.agent.actor())?;
+        let bounds = environment.bounds();
+        let same = |bounds: &&_| *bounds == self.environment.bounds();
+        check("the evaluation environment's action bounds", bounds, same, "those of the one trained in")?;
+        self.evaluation = Some(environment);
+        Ok(self)
+    }
+
+    /// Starts from what this replay holds, such as [recorded episodes](ReplayBuffer::read_episodes) or an
+    /// earlier run, in place of none: updates learn from it as from the run's own steps, and it makes room
+    /// for these when it is full. A lower [`warm-up`](TrainerConfig::warm_up_steps) goes with it.
+    ///
+    /// # Errors
+    /// If its capacity is not [`TrainerConfig::replay_capacity`], or its sizes are not those of the
+    /// environment.
+    pub fn start_from(mut self, replay: ReplayBuffer) -> Result<Self> {
+        let own = &self.run.replay;
+        let same = |capacity: &usize| *capacity == own.capacity();
+        check("the replay's capacity", replay.capacity(), same, "TrainerConfig::replay_capacity")?;
+        check_size("the replay's observation", replay.observation_size(), own.observation_size())?;
+        check_size("the replay's action", replay.action_size(), own.action_size())?;
+        self.run.replay = replay;
+        self.leave_episodes();
+        Ok(self)
     }
 
     /// Adds an observer, which hears of everything from then on.
     pub fn observe(mut self, observer: impl Observer + 'static) -> Self {
-        self.events.observe(observer);
+        self.run.events.observe(observer);
         self
     }
 
@@ -129,8 +146,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// another's checkpoints is refused, unless that is [resumed](Trainer::resume), and so is one that
     /// another trainer is using, in this process or another.
     pub fn save_into(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.checkpoints = Some(Checkpoints::new(folder.into(), self.config.checkpoints_kept));
-        (self.saved, self.save_tried) = (None, 0);
+        self.run.checkpoints = Some(Checkpoints::new(folder.into(), self.run.config.checkpoints_kept));
+        (self.run.saved, self.run.save_tried) = (None, 0);
         self
     }
 
@@ -147,7 +164,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// checkpoint cannot be written, more often in a row than the settings tolerate; if an observer fails,
     /// the folder for checkpoints is not to be had, or the last checkpoint cannot be written.
     pub fn run(&mut self) -> Result<Summary> {
-        self.run_to(Goal { after: 0, until: self.config.environment_steps })
+        self.run_to(Goal { after: 0, until: self.run.config.environment_steps })
     }
 
     /// Trains for `steps` more environment steps than were made so far, whatever
@@ -168,210 +185,104 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// # Errors
     /// As [`run`](Trainer::run).
     pub fn run_for(&mut self, steps: u64) -> Result<Summary> {
-        if self.ended.is_some() {
+        if self.run.ended.is_some() {
             // The end of an earlier run, which an observer has not heard of.
-            self.run_to(self.goal)?;
+            self.run_to(self.run.goal)?;
         }
         let after = self.steps();
         self.run_to(Goal { after, until: after.saturating_add(steps) })
     }
 
     fn run_to(&mut self, goal: Goal) -> Result<Summary> {
-        self.claim_folder()?;
-        self.goal = goal;
-        self.counted_until = Some(Instant::now());
+        self.run.claim_folder()?;
+        self.run.goal = goal;
+        self.run.counted_until = Some(Instant::now());
         let summary = self.run_to_its_end();
-        self.count_seconds();
-        self.counted_until = None;
+        self.run.count_seconds();
+        self.run.counted_until = None;
         summary
     }
 
     fn run_to_its_end(&mut self) -> Result<Summary> {
-        self.tell()?;
-        let (reason, evaluation) = match self.ended {
+        self.run.tell()?;
+        let (reason, evaluation) = match self.run.ended {
             Some(ended) => ended,
             None => self.train()?,
         };
-        self.tell()?;
-        self.ended = None;
-        self.events.stop = false;
-        self.count_seconds();
-        Ok(Summary { reason, evaluation, counts: self.state.counts })
+        self.run.tell()?;
+        self.run.ended = None;
+        self.run.events.stop = false;
+        self.run.count_seconds();
+        Ok(Summary { reason, evaluation, counts: self.run.state.counts, timing: self.run.timing() })
     }
 
     /// Trains on to the run's end; why it is one, and the evaluation there.
-    fn train(&mut self) -> Result<(StopReason, Evaluation)> {
-        let reason = loop {
-            // All that is due after the latest step, then the next one: a run that failed goes on with what
-            // is left.
-            self.learn()?;
-            self.report_step()?;
-            // Before the evaluation, so that a resumed run makes it as this one does.
-            self.save_if_due()?;
-            if let Some(reason) = self.end()? {
-                break reason;
-            }
-            self.collect()?;
+    fn train(&mut self) -> Result<(StopReason, Option<Evaluation>)> {
+        let reason = match self.real_time {
+            Some((_, beside_acting)) => beside_acting(self)?,
+            None => self.in_turns()?,
         };
         // Before the last reports too: a resumed run makes them when its own are due.
-        self.save_at_end()?;
-        self.report_metrics()?;
-        let evaluation = match self.latest_evaluation() {
-            Some(evaluation) => evaluation,
-            None => self.report_evaluation()?,
+        self.run.save_at_end()?;
+        self.run.report_metrics()?;
+        let evaluation = match self.run.latest_evaluation() {
+            None if self.evaluates_at_end(reason) => Some(self.evaluate_at_end()?),
+            latest => latest,
         };
-        self.ended = Some((reason, evaluation));
-        self.push(Event::Finished { reason });
+        self.run.ended = Some((reason, evaluation));
+        self.run.push(Event::Finished { reason });
         Ok((reason, evaluation))
     }
 
-    /// Evaluates if that is due, and says whether the run is at its end.
-    fn end(&mut self) -> Result<Option<StopReason>> {
-        let due = self.evaluation_due();
-        if due && self.latest_evaluation().is_none() {
-            self.report_evaluation()?;
-        }
-        let goal = self.config.stop_at_return.filter(|_| due && self.steps() > self.goal.after);
-        let latest = self.latest_evaluation().map(|latest| latest.mean_return);
-        Ok(if goal.zip(latest).is_some_and(|(goal, latest)| latest >= goal) {
-            Some(StopReason::Return)
-        } else if self.events.stop {
-            Some(StopReason::Observer)
-        } else if self.steps() >= self.goal.until {
-            Some(StopReason::Steps)
-        } else {
-            None
-        })
-    }
-
-    /// Tells the observers of the latest step, once.
-    fn report_step(&mut self) -> Result<()> {
-        if !self.state.reported {
-            self.state.reported = true;
-            self.push(Event::Step);
-            if let Some(episode_return) = self.state.episode_return.take() {
-                self.push(Event::Episode { episode_return });
+    /// A step in each row and the updates due after it, in turns.
+    fn in_turns(&mut self) -> Result<StopReason> {
+        loop {
+            // All that is due after the latest steps, then the next ones: a run that failed goes on with what
+            // is left.
+            self.run.learn()?;
+            self.run.report_steps()?;
+            // Before the evaluation, so that a resumed run makes it as this one does.
+            self.run.save_if_due()?;
+            self.evaluate_if_due()?;
+            if let Some(reason) = self.run.end() {
+                return Ok(reason);
             }
-            if self.steps().is_multiple_of(self.config.metrics_period) {
-                self.report_metrics()?;
-            }
-        }
-        self.tell()
-    }
-
-    /// Tells the observers of the metrics of the updates since the last report, if there were any.
-    fn report_metrics(&mut self) -> Result<()> {
-        if let Some(metrics) = self.state.metrics.take() {
-            self.state.metrics_reported = Some(self.steps());
-            self.push(Event::Metrics(metrics));
-        }
-        self.tell()
-    }
-
-    /// Takes note of an event for the observers.
-    fn push(&mut self, event: Event) {
-        self.count_seconds();
-        self.events.push(event, self.state.counts);
-    }
-
-    /// Tells the observers what they have not heard of.
-    fn tell(&mut self) -> Result<()> {
-        self.events.tell(|counts| Progress {
-            counts,
-            total_environment_steps: self.goal.until,
-            replay: &self.replay,
-            evaluations: &self.state.evaluations,
-            policy: self.agent.policy(),
-        })
-    }
-
-    /// Brings the seconds up to now, while it runs.
-    fn count_seconds(&mut self) {
-        if let Some(until) = &mut self.counted_until {
-            let now = Instant::now();
-            self.state.counts.seconds += (now - std::mem::replace(until, now)).as_secs_f64();
+            self.collect()?;
         }
     }
 
-    /// One step of the behaviour policy, past the episodes that the environment fails in.
+    /// One step of the behaviour policy in each row that can make one, past the episodes that the environment
+    /// fails in.
     fn collect(&mut self) -> Result<()> {
-        while let Err(broken) = self.environment_step() {
-            self.tolerate(broken, |state| &mut state.failed_episodes)?;
-        }
-        Ok(())
-    }
-
-    /// Takes note of an episode that the environment failed in, unless that is one too many in a row, or
-    /// something else failed.
-    fn tolerate(&mut self, broken: Broken, in_a_row: impl Fn(&mut State) -> &mut InARow) -> Result<()> {
-        let failure = match broken {
-            Broken::Environment(failure) => failure,
-            Broken::Otherwise(error) => return Err(error),
-        };
-        self.state.counts.failed_episodes = self.state.counts.failed_episodes.saturating_add(1);
-        let tolerated = self.config.tolerated_failed_episodes;
-        let counted = in_a_row(&mut self.state).add(failure, tolerated);
-        self.push(Event::EpisodeFailed);
-        counted
-    }
-
-    /// One step of the behaviour policy in the environment, into the replay.
-    fn environment_step(&mut self) -> Result<(), Broken> {
-        // Until the step is stored, an error leaves no episode under way: the next call starts a new one.
-        let mut episode = match self.state.episode.take() {
-            Some(episode) => episode,
-            None => {
-                let seed = self.state.episode_seeds.next_seed();
-                let observation = self.environment.reset(seed).map_err(Broken::Environment)?;
-                self.replay.begin_episode(&observation)?;
-                self.agent.begin_episode();
-                Episode { seed, observation, steps: 0, sum: 0.0 }
+        let before = self.run.steps();
+        while self.run.steps() == before {
+            let mut happened = Vec::new();
+            let made = Acting {
+                environment: &mut self.environment,
+                behaviour: self.run.agent.behaviour_mut(),
+                seeds: &mut self.run.state.episode_seeds,
+                observations: &mut self.observations,
             }
-        };
-        let action = self.agent.act(&episode.observation)?;
-        let step = self.environment.step(&action.values).map_err(Broken::Environment)?;
-        self.replay.push(&action, &step)?;
-        self.state.counts.environment_steps += 1;
-        self.state.reported = false;
-        episode.steps += 1;
-        episode.sum += f64::from(step.reward);
-        if step.is_last() {
-            self.state.failed_episodes.end();
-            self.state.episode_return = Some(episode.sum);
-        } else {
-            self.state.episode = Some(Episode { observation: step.observation, ..episode });
+            .round(&mut happened);
+            let taken = self.run.take_all(happened);
+            if made.is_err() {
+                self.leave_episodes();
+            }
+            taken.and(made)?;
         }
         Ok(())
     }
 
-    /// As many updates as are due after the latest step.
-    fn learn(&mut self) -> Result<()> {
-        let steps = self.steps().saturating_sub(self.config.warm_up_steps);
-        let due = (steps as f64 * self.config.updates_per_step) as u64;
-        while self.updates() < due {
-            // Beside the trainer, so that after an error the same batch is drawn.
-            let mut samples = self.state.replay_samples.clone();
-            let batch = self.agent.sample(&self.replay, &mut samples)?;
-            match self.agent.update(&batch) {
-                Ok(metrics) => {
-                    self.state.replay_samples = samples;
-                    self.state.metrics.add(&metrics);
-                    self.state.counts.updates += 1;
-                    self.state.counts.iterations = self.agent.iterations();
-                    self.state.refused_updates.end();
-                }
-                Err(error) => {
-                    let Error::NonFinite { place, .. } = error else { return Err(error) };
-                    self.state.replay_samples = samples;
-                    let refused = &mut self.state.counts.refused_updates;
-                    *refused = refused.saturating_add(1);
-                    let tolerated = self.config.tolerated_refused_updates;
-                    let counted = self.state.refused_updates.add(error, tolerated);
-                    self.push(Event::UpdateRefused { cause: place });
-                    counted?;
-                }
-            }
-        }
-        Ok(())
+    /// Leaves the episodes under way; what was stored of them stays, and new ones begin.
+    fn leave_episodes(&mut self) {
+        self.observations.fill(None);
+        self.run.leave_episodes();
     }
+}
+
+/// Checks that an environment is one for this policy.
+fn check_fits<E: VectorEnvironment>(environment: &Checked<E>, actor: &impl Actor) -> Result<()> {
+    let (observation, action) = (environment.observation_size(), environment.bounds().size());
+    check_size("the environment's observation", observation, actor.observation_size())?;
+    check_size("the environment's action", action, actor.action_size())
 }

@@ -1,5 +1,6 @@
-//! The control tasks, and an environment in a thread of its own.
+//! The control tasks, and environments around environments.
 
 mod parity;
 mod tasks;
 mod worker;
+mod wrappers;

@@ -131,13 +131,9 @@ fn training_goes_on_past_episodes_that_hang() {
     let trainer = |tolerated_failed_episodes| {
         let config = TrainerConfig { tolerated_failed_episodes, ..config.clone() };
         let agent = MpoAgent::new(MpoConfig::default(), 1, 1, &Device::flex(), 1).unwrap();
-        Trainer::new(
-            config,
-            agent,
-            Troubled::worker(trouble, LIMIT),
-            Troubled::worker(|_| Trouble::None, LIMIT),
-        )
-        .unwrap()
+        Trainer::new(config, agent, Troubled::worker(trouble, LIMIT))
+            .and_then(|trainer| trainer.evaluate_in(Troubled::worker(|_| Trouble::None, LIMIT)))
+            .unwrap()
     };
     let mut patient = trainer(2);
     let summary = patient.run().unwrap();

@@ -120,7 +120,10 @@ fn tiny_agent() -> MpoAgent {
 
 fn trainer(steps: u64, folder: &Path) -> Trainer<Count> {
     let config = TrainerConfig { environment_steps: steps, ..config() };
-    Trainer::new(config, tiny_agent(), Count(0), Count(0)).unwrap().save_into(folder)
+    Trainer::new(config, tiny_agent(), Count(0))
+        .and_then(|trainer| trainer.evaluate_in(Count(0)))
+        .unwrap()
+        .save_into(folder)
 }
 
 /// A checkpoint with a policy beside it.

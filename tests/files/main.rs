@@ -11,3 +11,4 @@ mod common {
 mod checkpoints;
 mod forgeries;
 mod forgery;
+mod rows;

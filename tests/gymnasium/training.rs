@@ -26,7 +26,7 @@ fn device() -> Device {
 fn trainer(options: GymnasiumOptions, config: TrainerConfig) -> Trainer<Gymnasium> {
     let environment = options.interpreter(interpreter()).make().unwrap();
     let agent = MpoAgent::of(MpoConfig::simulation(), &environment, &device(), 1).unwrap();
-    Trainer::new(config, agent, environment.clone(), environment).unwrap()
+    Trainer::new(config, agent, environment.clone()).unwrap().evaluate_in(environment).unwrap()
 }
 
 /// A process that is killed in the midst of a training costs its episode, and no step is stored twice.

@@ -191,7 +191,8 @@ fn trainer(trouble: &str, tolerated: u32) -> Trainer<mpo::gymnasium::Gymnasium> 
     let environment = troubled(trouble, 25).answer_limit(Duration::from_millis(500)).make().unwrap();
     let device = mpo::device(mpo::devices::default_backend()).unwrap();
     let agent = MpoAgent::of(MpoConfig::default(), &environment, &device, 1).unwrap();
-    Trainer::new(config(tolerated), agent, environment.clone(), environment).unwrap()
+    let trainer = Trainer::new(config(tolerated), agent, environment.clone()).unwrap();
+    trainer.evaluate_in(environment).unwrap()
 }
 
 /// Nothing of a step that failed is stored, and the training goes on with a new process.

@@ -93,8 +93,10 @@ fn learnt(environment: Bandit, change: impl FnOnce(&mut MpoConfig), steps: u64) 
         seed: 1,
         ..TrainerConfig::default()
     };
-    let mut trainer = Trainer::new(settings, agent, environment.clone(), environment).unwrap();
-    trainer.run().unwrap().evaluation.mean_return
+    let mut trainer = Trainer::new(settings, agent, environment.clone())
+        .and_then(|trainer| trainer.evaluate_in(environment))
+        .unwrap();
+    trainer.run().unwrap().evaluation.unwrap().mean_return
 }
 
 const EVALUATIONS: [PolicyEvaluation; 3] = [

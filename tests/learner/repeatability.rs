@@ -67,7 +67,9 @@ fn runs_do_not_depend_on_the_number_of_threads() {
             evaluation_episodes: 1,
             ..TrainerConfig::default()
         };
-        let mut trainer = Trainer::new(config, agent, Cartpole::balance(), Cartpole::balance()).unwrap();
+        let mut trainer = Trainer::new(config, agent, Cartpole::balance())
+            .and_then(|trainer| trainer.evaluate_in(Cartpole::balance()))
+            .unwrap();
         let evaluation = trainer.run().unwrap().evaluation;
         fs::write(folder.join("evaluation"), format!("{evaluation:?}")).unwrap();
         trainer.into_agent()

@@ -321,7 +321,9 @@ fn trainers_refuse_settings_and_environments() {
         let [environment, evaluation] = environments;
         let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
         let run = |mut trainer: Trainer<Faulty>| trainer.run().map(|summary| summary.counts.updates);
-        Trainer::new(config, agent, environment, evaluation).and_then(run)
+        Trainer::new(config, agent, environment)
+            .and_then(|trainer| trainer.evaluate_in(evaluation))
+            .and_then(run)
     };
     let fits = || [Faulty::new(3, 2), Faulty::new(3, 2)];
     assert_eq!(build(good.clone(), fits()).unwrap(), 20);
@@ -373,7 +375,9 @@ fn trainers_refuse_answers_of_environments() {
             let faulty = Faulty::new(3, 2).with_fault(call, observation.clone(), *reward);
             let (first, second) =
                 if evaluation { (Faulty::new(3, 2), faulty) } else { (faulty, Faulty::new(3, 2)) };
-            let mut trainer = Trainer::new(config.clone(), agent.clone(), first, second).unwrap();
+            let mut trainer = Trainer::new(config.clone(), agent.clone(), first)
+                .and_then(|trainer| trainer.evaluate_in(second))
+                .unwrap();
             refused(trainer.run(), kind, &[words]);
             let steps = if evaluation { 20 } else { call.saturating_sub(1) };
             assert_eq!(trainer.replay().len(), steps, "call {call}");
@@ -396,7 +400,9 @@ fn trainers_refuse_evaluations_without_episodes() {
         ..TrainerConfig::default()
     };
     let environment = || Faulty::new(3, 2);
-    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment(), environment()).unwrap();
+    let mut trainer = Trainer::new(settings, agent(&config, 3, 2, 1), environment())
+        .and_then(|trainer| trainer.evaluate_in(environment()))
+        .unwrap();
     refused(trainer.evaluate(0), "Config", &["episodes is 0", "at least 1"]);
     // The first update is due after two steps: fewer than its sequences have.
     let summary = trainer.run().unwrap();
@@ -414,7 +420,8 @@ fn files_that_cannot_be_written_are_named() {
     refused(JsonLines::create(&path).map(|_| ()), "File", &[name]);
     let config = TrainerConfig { environment_steps: 0, evaluation_episodes: 1, ..TrainerConfig::default() };
     let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
-    let mut trainer = Trainer::new(config, agent, Faulty::new(3, 2), Faulty::new(3, 2))
+    let mut trainer = Trainer::new(config, agent, Faulty::new(3, 2))
+        .and_then(|trainer| trainer.evaluate_in(Faulty::new(3, 2)))
         .unwrap()
         .observe(LearningCurve::create(&path, "curve").unwrap());
     let error = trainer.run().unwrap_err().to_string();
@@ -557,7 +564,9 @@ fn observations_of_any_size_are_learnt_from() {
             };
             let environment = || Faulty::new(3, 2).with_fault(8, vec![value, 0.5, 0.5], reward);
             let agent = agent(&preset, 3, 2, 1);
-            let mut trainer = Trainer::new(config, agent, environment(), environment()).unwrap();
+            let mut trainer = Trainer::new(config, agent, environment())
+                .and_then(|trainer| trainer.evaluate_in(environment()))
+                .unwrap();
             let summary = trainer.run().unwrap();
             assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (60, 60));
             trainer.agent().mean_action(&[0.1, 0.2, 0.3]).unwrap();
@@ -570,8 +579,9 @@ fn observations_of_any_size_are_learnt_from() {
 fn rewards_beyond_measure_are_named() {
     let config = TrainerConfig { environment_steps: 60, warm_up_steps: 5, ..TrainerConfig::default() };
     let environment = || Faulty::new(3, 2).with_fault(8, vec![0.5; 3], -3e38);
-    let mut trainer =
-        Trainer::new(config, agent(&presets()[0], 3, 2, 1), environment(), environment()).unwrap();
+    let mut trainer = Trainer::new(config, agent(&presets()[0], 3, 2, 1), environment())
+        .and_then(|trainer| trainer.evaluate_in(environment()))
+        .unwrap();
     refused(trainer.run(), "Range", &["reward", "-3", "1e12"]);
     assert_eq!(trainer.replay().len(), 7);
     let mean = trainer.replay().mean_reward().unwrap();

@@ -103,7 +103,7 @@ impl Environment for Unsteady {
 }
 
 /// The panics of these environments are part of the test, their messages only noise; others are told.
-fn quietly<T>(run: impl FnOnce() -> T) -> T {
+pub fn quietly<T>(run: impl FnOnce() -> T) -> T {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let tell = panic::take_hook();
@@ -125,8 +125,10 @@ fn failed_episodes_are_left_and_only_whole_steps_are_stored() {
             let evaluation = Unsteady::new(failure, |_| false);
             let config = TrainerConfig { tolerated_failed_episodes: 4, updates_per_step: 0.5, ..short(300) };
             let heard = Heard::default();
-            let mut trainer =
-                Trainer::new(config, quick_agent(), environment, evaluation).unwrap().observe(listen(&heard));
+            let mut trainer = Trainer::new(config, quick_agent(), environment)
+                .and_then(|trainer| trainer.evaluate_in(evaluation))
+                .unwrap()
+                .observe(listen(&heard));
             let summary = trainer.run().unwrap();
             assert_eq!((summary.counts.environment_steps, trainer.replay().len()), (300, 300), "{failure:?}");
             let events = heard.take().into_iter().filter(|(event, _)| *event == Event::EpisodeFailed);
@@ -151,7 +153,9 @@ fn one_failure_too_many_in_a_row_ends_the_run_and_another_run_goes_on() {
             let calls = environment.calls.clone();
             let evaluation = Unsteady::new(failure, |_| false);
             let config = TrainerConfig { tolerated_failed_episodes: tolerated, ..short(60) };
-            let mut trainer = Trainer::new(config, quick_agent(), environment, evaluation).unwrap();
+            let mut trainer = Trainer::new(config, quick_agent(), environment)
+                .and_then(|trainer| trainer.evaluate_in(evaluation))
+                .unwrap();
             let error = trainer.run().unwrap_err();
             assert!(
                 matches!(error, Error::Environment { .. } | Error::NonFinite { .. } | Error::Size { .. }),
@@ -179,8 +183,10 @@ fn evaluations_play_another_episode_for_one_that_failed() {
             let log = evaluation.recorder.log.clone();
             let config = TrainerConfig { tolerated_failed_episodes: 2, ..short(20) };
             let heard = Heard::default();
-            let mut trainer =
-                Trainer::new(config, quick_agent(), steady, evaluation).unwrap().observe(listen(&heard));
+            let mut trainer = Trainer::new(config, quick_agent(), steady)
+                .and_then(|trainer| trainer.evaluate_in(evaluation))
+                .unwrap()
+                .observe(listen(&heard));
             let evaluation = trainer.evaluate(3).unwrap();
             assert_eq!(evaluation.episodes, 3);
             assert!(Recorder::steps(&log).len() >= 3 * STEPS, "{failure:?}");
@@ -254,7 +260,9 @@ fn an_environment_that_always_fails_ends_the_run_though_the_other_works() {
             let environments = [training, evaluation].map(|fails| Breaking::new(at, length, fails));
             let failures = environments.each_ref().map(|environment| environment.failures.clone());
             let [training, evaluation] = environments;
-            let mut trainer = Trainer::new(config.clone(), quick_agent(), training, evaluation).unwrap();
+            let mut trainer = Trainer::new(config.clone(), quick_agent(), training)
+                .and_then(|trainer| trainer.evaluate_in(evaluation))
+                .unwrap();
             (trainer.run(), trainer.replay().len(), failures.map(|count| count.get()))
         };
         let case = format!("at {at}, every {evaluation_period} steps, {tolerated} tolerated");
@@ -281,7 +289,11 @@ fn failures_of_training_and_evaluation_are_counted_apart() {
     // training.
     let training = Breaking::new(3, 20, |episode| episode < 3);
     let evaluation = Breaking::new(5, 20, |episode| episode < 3);
-    let summary = Trainer::new(config, quick_agent(), training, evaluation).unwrap().run().unwrap();
+    let summary = Trainer::new(config, quick_agent(), training)
+        .and_then(|trainer| trainer.evaluate_in(evaluation))
+        .unwrap()
+        .run()
+        .unwrap();
     assert_eq!((summary.counts.environment_steps, summary.counts.failed_episodes), (60, 6));
 }
 
@@ -321,7 +333,10 @@ impl Environment for Shaking {
 fn environments_without_actions_are_refused_by_name() {
     assert_eq!(ActionBounds::symmetric(0).size(), 0);
     let agent = agent(&small(MpoConfig::default()), 1, 1, 1);
-    let error = Trainer::new(short(10), agent, Shaking(0), Shaking(1)).map(|_| ()).unwrap_err();
+    let error = Trainer::new(short(10), agent, Shaking(0))
+        .and_then(|trainer| trainer.evaluate_in(Shaking(1)))
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(error.to_string(), "Environment::action_bounds is 0, accepted: at least 1 component");
 }
 
@@ -457,7 +472,8 @@ fn trainers_pass_over_refused_updates_up_to_their_limit() {
         let settings =
             TrainerConfig { tolerated_refused_updates: tolerated, updates_per_step: 1.0, ..short(300) };
         let heard = Heard::default();
-        let mut trainer = Trainer::new(settings, gappy_agent(), Recorder::default(), Recorder::default())
+        let mut trainer = Trainer::new(settings, gappy_agent(), Recorder::default())
+            .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
             .unwrap()
             .observe(listen(&heard));
         (trainer.run(), trainer, heard)
@@ -491,7 +507,8 @@ fn a_run_that_failed_makes_the_updates_due_before_another_step() {
     let log = environment.log.clone();
     let settings = TrainerConfig { updates_per_step: 1.0, ..short(120) };
     let heard = Heard::default();
-    let mut trainer = Trainer::new(settings, gappy_agent(), environment, Recorder::default())
+    let mut trainer = Trainer::new(settings, gappy_agent(), environment)
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
         .unwrap()
         .observe(listen(&heard));
     let mut errors = 0;

@@ -85,7 +85,8 @@ fn checkpoints_that_cannot_be_written_are_passed_over_and_told_of() {
         let heard = Heard::default();
         let environment = Recorder::default();
         let log = environment.log.clone();
-        let mut run = Trainer::new(config(60, 2), quick_agent(), environment, Recorder::default())
+        let mut run = Trainer::new(config(60, 2), quick_agent(), environment)
+            .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
             .unwrap()
             .save_into(folder.path().join("checkpoints"))
             .observe(hinder(folder.path(), obstacle, [12, 35]))

@@ -50,7 +50,12 @@ fn logged() -> (Trainer<Recorder>, [Log; 2]) {
     let environments = [Recorder::default(), Recorder::default()];
     let logs = environments.each_ref().map(|environment| environment.log.clone());
     let [training, evaluation] = environments;
-    (Trainer::new(config(), quick_agent(), training, evaluation).unwrap(), logs)
+    (
+        Trainer::new(config(), quick_agent(), training)
+            .and_then(|trainer| trainer.evaluate_in(evaluation))
+            .unwrap(),
+        logs,
+    )
 }
 
 /// Every observer hears every event once and in order, with the numbers of its time, whichever fails at
@@ -154,7 +159,8 @@ fn events_heard_late_tell_of_their_own_time() {
     // The fifth step of the first episode, which is begun anew, and the sixth of the one after that.
     let environment = Recorder { failures: vec![5, 33], ..Recorder::default() };
     let config = TrainerConfig { tolerated_failed_episodes: 1, ..short(60) };
-    let mut trainer = Trainer::new(config, quick_agent(), environment, Recorder::default())
+    let mut trainer = Trainer::new(config, quick_agent(), environment)
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
         .unwrap()
         .observe(listen(&heard));
     trainer.run().unwrap();
@@ -308,7 +314,8 @@ fn best(folder: &Path, returns: &[f32], steps: u64) -> (Trainer<Scripted>, Actio
     };
     let environments = [&[], returns].map(|returns| Scripted(returns.iter().copied().collect()));
     let [training, evaluation] = environments;
-    let mut trainer = Trainer::new(config, quick_agent(), training, evaluation)
+    let mut trainer = Trainer::new(config, quick_agent(), training)
+        .and_then(|trainer| trainer.evaluate_in(evaluation))
         .unwrap()
         .save_into(folder.join("checkpoints"));
     trainer.resume().unwrap();

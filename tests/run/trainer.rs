@@ -75,7 +75,7 @@ fn stops_for_the_reason_it_gives() {
         };
         let found: Vec<(u64, Evaluation)> = heard.iter().filter_map(evaluation).collect();
         assert_eq!(found.iter().map(|found| found.0).collect::<Vec<_>>(), evaluations, "{reason:?}");
-        assert_eq!(found.last().unwrap().1, summary.evaluation);
+        assert_eq!(Some(found.last().unwrap().1), summary.evaluation);
         assert_eq!(heard.last().unwrap().0, Event::Finished { reason });
         assert_eq!(heard.iter().filter(|heard| matches!(heard.0, Event::Finished { .. })).count(), 1);
         assert!(summary.to_string().contains(&format!("after {steps} environment steps")), "{summary}");
@@ -87,7 +87,9 @@ fn evaluates_with_the_mean_action() {
     let (training, evaluation) = (Recorder::default(), Recorder::default());
     let (log, training_log) = (evaluation.log.clone(), training.log.clone());
     let bounds = evaluation.action_bounds();
-    let mut trainer = Trainer::new(short(40), quick_agent(), training, evaluation).unwrap();
+    let mut trainer = Trainer::new(short(40), quick_agent(), training)
+        .and_then(|trainer| trainer.evaluate_in(evaluation))
+        .unwrap();
     trainer.run().unwrap();
     let before = trainer.replay().len();
     let found = trainer.evaluate(3).unwrap();
@@ -132,8 +134,9 @@ fn actions_reach_the_environment_in_its_units_and_bounds() {
         let log = environment.log.clone();
         (environment, log)
     };
-    let mut trainer =
-        Trainer::new(short(200), agent(&config, 2, 2, 1), environment, Recorder::default()).unwrap();
+    let mut trainer = Trainer::new(short(200), agent(&config, 2, 2, 1), environment)
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
+        .unwrap();
     trainer.run().unwrap();
     let steps = Recorder::steps(&log);
     assert_eq!(steps.len(), 200);
@@ -286,7 +289,8 @@ fn curve(reward: fn(f32) -> f32, environment_steps: u64) -> String {
     let path = folder.path().join("curve.svg");
     let environment = Recorder { reward, ..Recorder::default() };
     let config = TrainerConfig { evaluation_period: 10, ..short(environment_steps) };
-    let mut trainer = Trainer::new(config, quick_agent(), environment.clone(), environment)
+    let mut trainer = Trainer::new(config, quick_agent(), environment.clone())
+        .and_then(|trainer| trainer.evaluate_in(environment))
         .unwrap()
         .observe(LearningCurve::create(&path, "Rail & \"cart\" <5 kg>").unwrap());
     trainer.run().unwrap();
@@ -354,7 +358,9 @@ fn a_failing_environment_ends_the_run_but_not_the_training() {
     let environment = Recorder { failures: vec![47, 48, 71], ..Recorder::default() };
     let log = environment.log.clone();
     let config = TrainerConfig { updates_per_step: 1.0, ..short(80) };
-    let mut trainer = Trainer::new(config, quick_agent(), environment, Recorder::default()).unwrap();
+    let mut trainer = Trainer::new(config, quick_agent(), environment)
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
+        .unwrap();
     for (place, steps, updates) in [("step", 44, 14), ("reset", 44, 14), ("step", 64, 34)] {
         let error = trainer.run().unwrap_err();
         assert_eq!(error.to_string(), format!("the environment failed in {place}: the motor is hot"));
@@ -421,7 +427,9 @@ fn a_failing_evaluation_loses_no_events() {
         TrainerConfig { updates_per_step: 1.0, metrics_period: 20, evaluation_period: 20, ..short(60) };
     // The first evaluation is calls 0 to 41.
     let evaluation = Recorder { failures: vec![42], ..Recorder::default() };
-    let mut trainer = Trainer::new(config, quick_agent(), Recorder::default(), evaluation).unwrap();
+    let mut trainer = Trainer::new(config, quick_agent(), Recorder::default())
+        .and_then(|trainer| trainer.evaluate_in(evaluation))
+        .unwrap();
     trainer = trainer.observe(listen(&heard));
     let error = trainer.run().unwrap_err();
     assert!(matches!(error, Error::Environment { place: "reset", .. }), "{error}");
@@ -442,9 +450,9 @@ fn a_run_of_no_steps_evaluates() {
         (summary.reason, summary.counts.environment_steps, summary.counts.updates),
         (StopReason::Steps, 0, 0)
     );
-    assert_eq!(summary.evaluation.episodes, 2);
+    assert_eq!(summary.evaluation.unwrap().episodes, 2);
     assert!(trainer.replay().is_empty());
-    let evaluated = Event::Evaluation(summary.evaluation);
+    let evaluated = Event::Evaluation(summary.evaluation.unwrap());
     assert_eq!(
         *heard.borrow(),
         [(evaluated, [0; 3]), (Event::Finished { reason: StopReason::Steps }, [0; 3])]
@@ -473,7 +481,9 @@ fn evaluations_leave_the_training_as_it_is() {
         let log = environment.log.clone();
         let config =
             TrainerConfig { updates_per_step: 1.0, evaluation_period, evaluation_episodes, ..short(60) };
-        let mut trainer = Trainer::new(config, quick_agent(), environment, Recorder::default()).unwrap();
+        let mut trainer = Trainer::new(config, quick_agent(), environment)
+            .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
+            .unwrap();
         trainer.run().unwrap();
         log.take()
     };
@@ -512,7 +522,7 @@ fn runs_for_more_steps_as_often_as_asked() {
         let summary = trainer.run_for(steps).unwrap();
         assert_eq!((summary.reason, summary.counts.environment_steps), (StopReason::Steps, made));
         assert_eq!((trainer.steps(), trainer.updates()), (made, made.saturating_sub(30)));
-        assert_eq!(trainer.evaluations().last(), Some(&(made, summary.evaluation)));
+        assert_eq!(trainer.evaluations().last(), Some(&(made, summary.evaluation.unwrap())));
     }
     // Beyond its steps in all, a run has nothing to do.
     assert_eq!(trainer.run().unwrap().counts.environment_steps, 65);
@@ -575,21 +585,23 @@ fn an_end_not_heard_of_is_told_before_more_steps() {
 fn trainers_give_back_what_they_were_made_of() {
     let (environment, evaluation) = (Recorder::default(), Recorder::default());
     let logs = [environment.log.clone(), evaluation.log.clone()];
-    let mut trainer = Trainer::new(short(25), quick_agent(), environment, evaluation).unwrap();
+    let mut trainer = Trainer::new(short(25), quick_agent(), environment)
+        .and_then(|trainer| trainer.evaluate_in(evaluation))
+        .unwrap();
     assert_eq!(*trainer.config(), short(25));
     trainer.run().unwrap();
     assert_eq!((trainer.environment().episode, trainer.environment().step), (2, 5));
-    assert_eq!(trainer.evaluation_environment().episode, 2);
+    assert_eq!(trainer.evaluation_environment().unwrap().episode, 2);
     assert!(format!("{trainer:?}").contains("environment_steps: 25"), "{trainer:?}");
     // Who changes the environment has a new episode in it, of which the steps before are no part.
     trainer.environment_mut().episode = 10;
-    trainer.evaluation_environment_mut().reward = |_| 3.0;
-    assert_eq!(trainer.run_for(5).unwrap().evaluation.mean_return, 60.0);
+    trainer.evaluation_environment_mut().unwrap().reward = |_| 3.0;
+    assert_eq!(trainer.run_for(5).unwrap().evaluation.unwrap().mean_return, 60.0);
     let held = numbers(&everything(trainer.replay()).observations);
     assert!(held.chunks(2).any(|at| at == [2.0, 4.0]) && held.chunks(2).any(|at| at == [11.0, 0.0]));
-    let (agent, [environment, evaluation], replay) = trainer.into_parts();
+    let (agent, environment, evaluation, replay) = trainer.into_parts();
     assert_eq!((agent.updates(), replay.len()), (0, 30));
-    assert!(Rc::ptr_eq(&environment.log, &logs[0]) && Rc::ptr_eq(&evaluation.log, &logs[1]));
+    assert!(Rc::ptr_eq(&environment.log, &logs[0]) && Rc::ptr_eq(&evaluation.unwrap().log, &logs[1]));
 }
 
 #[test]
@@ -598,7 +610,9 @@ fn trainers_go_to_other_threads() {
         value
     }
     let agent = agent(&small(MpoConfig::default()), 5, 1, 1);
-    let trainer = Trainer::new(short(3), agent, Cartpole::balance(), Cartpole::balance()).unwrap();
+    let trainer = Trainer::new(short(3), agent, Cartpole::balance())
+        .and_then(|trainer| trainer.evaluate_in(Cartpole::balance()))
+        .unwrap();
     let mut trainer = send(trainer.observe(listen(&Heard::default())));
     let summary = std::thread::spawn(move || trainer.run().unwrap()).join().unwrap();
     assert_eq!(summary.counts.environment_steps, 3);
@@ -626,7 +640,11 @@ fn each_episode_explores_anew() {
     config.exploration.excursions = Some(excursions);
     let settings = TrainerConfig { updates_per_step: 0.0, ..short(20 * STEPS as u64) };
     let agent = agent(&config, 2, 2, 1);
-    Trainer::new(settings, agent, recorder, Recorder::default()).unwrap().run().unwrap();
+    Trainer::new(settings, agent, recorder)
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
+        .unwrap()
+        .run()
+        .unwrap();
     let steps = log
         .borrow()
         .iter()

@@ -39,7 +39,9 @@ pub fn quick_agent() -> MpoAgent {
 }
 
 pub fn trainer(config: TrainerConfig) -> Trainer<Recorder> {
-    Trainer::new(config, quick_agent(), Recorder::default(), Recorder::default()).unwrap()
+    Trainer::new(config, quick_agent(), Recorder::default())
+        .and_then(|trainer| trainer.evaluate_in(Recorder::default()))
+        .unwrap()
 }
 
 /// Every event with the steps, updates and iterations made by then.

@@ -7,7 +7,7 @@ use crate::experience::action::Action;
 use crate::experience::environment::Step;
 
 /// More environments than these step on more machines than one.
-const STREAMS: usize = 4096;
+pub(crate) const STREAMS: usize = 4096;
 
 /// Writes the episodes of one environment into a replay ([`ReplayBuffer::stream`]), at most one of them under
 /// way.

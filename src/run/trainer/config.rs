@@ -10,7 +10,8 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainerConfig {
-    /// How many environment steps [`Trainer::run`](crate::Trainer::run) collects in all.
+    /// How many environment steps [`Trainer::run`](crate::Trainer::run) collects in all, those of all rows
+    /// together.
     pub environment_steps: u64,
     /// How many observations the replay holds. Accepted: at least 2. As many as memory allows: forgetting
     /// rarely helps.
@@ -22,9 +23,11 @@ pub struct TrainerConfig {
     /// takes to learn, and the longer by the clock: lower it where steps are cheap, raise it where they are a
     /// robot's.
     pub updates_per_step: f64,
-    /// The environment steps between two evaluations. Accepted: at least 1.
+    /// The environment steps between two evaluations. Accepted: at least 1. In the environment that is
+    /// trained in, an evaluation waits for the end of an episode.
     pub evaluation_period: u64,
-    /// The episodes of an evaluation. Accepted: at least 1.
+    /// The episodes of an evaluation; with 0 there is none. As they are, not more than half as many steps go
+    /// to evaluations as to training, in episodes of up to 1,000 steps.
     pub evaluation_episodes: usize,
     /// The environment steps between two reports of the metrics, which are means over the updates since the
     /// last. What is left at the end of a run is reported there. Accepted: at least 1.
@@ -62,8 +65,8 @@ impl Default for TrainerConfig {
             replay_capacity: 1_000_000,
             warm_up_steps: 1_000,
             updates_per_step: 1.5,
-            evaluation_period: 1_000,
-            evaluation_episodes: 10,
+            evaluation_period: 10_000,
+            evaluation_episodes: 5,
             metrics_period: 1_000,
             tolerated_failed_episodes: 0,
             tolerated_refused_updates: 10,
@@ -83,13 +86,12 @@ impl TrainerConfig {
         check_any("TrainerConfig::checkpoint_period", self.checkpoint_period)?;
         check_any("TrainerConfig::checkpoints_kept", self.checkpoints_kept as u64)?;
         check_any("TrainerConfig::metrics_period", self.metrics_period)?;
-        check_any("TrainerConfig::evaluation_episodes", self.evaluation_episodes as u64)?;
         check_not_negative("TrainerConfig::updates_per_step", self.updates_per_step)?;
         check(
             "TrainerConfig::stop_at_return",
             self.stop_at_return,
-            |goal| goal.is_none_or(|goal| !goal.is_nan()),
-            "a number, or none",
+            |goal| goal.is_none_or(|goal| !goal.is_nan() && self.evaluation_episodes > 0),
+            "a number, if there are evaluations, or none",
         )
     }
 }

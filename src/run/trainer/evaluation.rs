@@ -1,81 +1,187 @@
-//! Whole episodes played with the mean action, beside the training.
+//! Whole episodes played with the mean action.
 
-use super::failures::Broken;
-use super::{State, Trainer};
+use super::Trainer;
+use super::run::Run;
+use super::state::State;
 use crate::checks::check;
 use crate::error::Result;
-use crate::experience::environment::Environment;
+use crate::experience::checked::Checked;
+use crate::experience::vector::VectorEnvironment;
 use crate::networks::{Actor, Critic};
-use crate::run::observer::{Evaluation, Event};
+use crate::policy::Policy;
+use crate::run::observer::{Evaluation, StopReason};
 
-impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Plays `episodes` with the mean action, without learning from them. The run's own evaluations stay as
     /// they would be without it.
+    ///
+    /// Without an environment to [evaluate in](Trainer::evaluate_in) it is the one that is trained in: the
+    /// episodes under way there are left, and the next run begins new ones.
     ///
     /// # Errors
     /// If `episodes` is 0, the policy's action is not finite, or the environment fails more often in a row
     /// than the settings tolerate.
     pub fn evaluate(&mut self, episodes: usize) -> Result<Evaluation> {
         check("episodes", episodes, |&count| count > 0, "at least 1")?;
+        self.clear_the_way();
         self.play(episodes, |state| {
             let due = &state.evaluation_seeds;
             state.other_evaluation_seeds.get_or_insert_with(|| due.clone()).next_seed()
         })
     }
 
-    fn play(&mut self, episodes: usize, seed: impl Fn(&mut State) -> u64) -> Result<Evaluation> {
-        let mut returns = Vec::with_capacity(episodes);
-        while returns.len() < episodes {
-            let seed = seed(&mut self.state);
-            match self.evaluation_episode(seed) {
-                Ok(sum) => {
-                    self.state.failed_evaluation_episodes.end();
-                    returns.push(sum);
-                }
-                Err(broken) => self.tolerate(broken, |state| &mut state.failed_evaluation_episodes)?,
-            }
-        }
-        Ok(Evaluation::from_returns(&returns))
+    /// Makes the evaluation that is due, if there is a row to play it in.
+    pub(super) fn evaluate_if_due(&mut self) -> Result<()> {
+        let free = self.evaluation.is_some() || self.observations.iter().any(Option::is_none);
+        if self.run.state.evaluation_due && free { self.report_evaluation().map(|_| ()) } else { Ok(()) }
     }
 
-    /// The return of an episode played with the mean action.
-    fn evaluation_episode(&mut self, seed: u64) -> Result<f64, Broken> {
-        let (environment, mut sum) = (&mut self.evaluation_environment, 0.0);
-        let mut observation = environment.reset(seed).map_err(Broken::Environment)?;
-        loop {
-            let action = self.agent.mean_action(&observation)?;
-            let step = environment.step(&action).map_err(Broken::Environment)?;
-            sum += f64::from(step.reward);
-            if step.is_last() {
-                return Ok(sum);
-            }
-            observation = step.observation;
-        }
+    /// Makes the evaluation at the end of a run, whatever is under way.
+    pub(super) fn evaluate_at_end(&mut self) -> Result<Evaluation> {
+        self.clear_the_way();
+        self.report_evaluation()
     }
 
-    /// The evaluation made after the latest step, if there was one.
-    pub(super) fn latest_evaluation(&self) -> Option<Evaluation> {
-        let latest = self.state.evaluations.last().filter(|latest| latest.0 == self.steps());
-        latest.map(|&(_, evaluation)| evaluation)
+    /// Whether a run that ends for this reason is evaluated. Whoever stops it may not want the robot to go
+    /// on.
+    pub(super) fn evaluates_at_end(&self, reason: StopReason) -> bool {
+        let may_go_on = reason != StopReason::Observer || self.evaluation.is_some();
+        self.run.config.evaluation_episodes > 0 && may_go_on
+    }
+
+    /// Leaves the episodes under way, if it is there that is evaluated.
+    fn clear_the_way(&mut self) {
+        if self.evaluation.is_none() {
+            self.leave_episodes();
+        }
     }
 
     /// Evaluates the policy and tells the observers.
-    pub(super) fn report_evaluation(&mut self) -> Result<Evaluation> {
-        let episodes = self.config.evaluation_episodes;
-        let latest = if self.evaluation_due() {
-            self.state.other_evaluation_seeds = None;
+    fn report_evaluation(&mut self) -> Result<Evaluation> {
+        let episodes = self.run.config.evaluation_episodes;
+        let latest = if self.run.state.evaluation_due {
+            self.run.state.other_evaluation_seeds = None;
             self.play(episodes, |state| state.evaluation_seeds.next_seed())?
         } else {
             self.evaluate(episodes)?
         };
-        self.state.evaluations.push((self.steps(), latest));
-        self.push(Event::Evaluation(latest));
-        self.tell()?;
+        self.run.report_evaluation(latest)?;
         Ok(latest)
     }
 
-    /// Whether the policy is to be evaluated after the latest step, wherever the run ends.
-    pub(super) fn evaluation_due(&self) -> bool {
-        self.steps() > 0 && self.steps().is_multiple_of(self.config.evaluation_period)
+    /// Plays in the environment to evaluate in, or in the rows of the other one that are between episodes.
+    fn play(&mut self, episodes: usize, seed: impl Fn(&mut State) -> u64) -> Result<Evaluation> {
+        let Self { run, environment, evaluation, observations, .. } = self;
+        match evaluation {
+            Some(environment) => {
+                let rows = (0..environment.rows()).collect();
+                play(run, environment, rows, episodes, seed)
+            }
+            None => {
+                let rows = (0..observations.len()).filter(|&row| observations[row].is_none()).collect();
+                play(run, environment, rows, episodes, seed)
+            }
+        }
+    }
+}
+
+/// Plays episodes in these rows, at least one, past those that the environment fails in.
+pub(super) fn play<E: VectorEnvironment, A: Actor, C: Critic>(
+    run: &mut Run<A, C>,
+    environment: &mut Checked<E>,
+    rows: Vec<usize>,
+    episodes: usize,
+    seed: impl Fn(&mut State) -> u64,
+) -> Result<Evaluation> {
+    let mut evaluating = Evaluating::new(rows, episodes);
+    let policy = run.agent.policy().clone();
+    loop {
+        for played in evaluating.round(environment, &policy, || seed(&mut run.state))? {
+            match played {
+                Ok(()) => run.state.failed_evaluation_episodes.end(),
+                Err(error) => run.tolerate(error, |state| &mut state.failed_evaluation_episodes)?,
+            }
+        }
+        if let Some(evaluation) = evaluating.result() {
+            return Ok(evaluation);
+        }
+    }
+}
+
+/// An evaluation under way, in some rows of an environment.
+pub(super) struct Evaluating {
+    rows: Vec<Playing>,
+    episodes: usize,
+    returns: Vec<f64>,
+}
+
+struct Playing {
+    row: usize,
+    /// The latest observation and the sum of the rewards of its episode, if it plays one.
+    episode: Option<(Vec<f32>, f64)>,
+}
+
+impl Evaluating {
+    /// Of so many episodes.
+    pub fn new(mut rows: Vec<usize>, episodes: usize) -> Self {
+        rows.truncate(episodes);
+        let rows = rows.into_iter().map(|row| Playing { row, episode: None }).collect();
+        Self { rows, episodes, returns: Vec::with_capacity(episodes) }
+    }
+
+    /// What was found, once all episodes are played.
+    pub fn result(&self) -> Option<Evaluation> {
+        (self.returns.len() >= self.episodes).then(|| Evaluation::from_returns(&self.returns))
+    }
+
+    /// Begins the episodes that are left, as far as there are rows, and makes a step in each row that plays
+    /// one: the episodes that came to their end, or failed, and are to be played again.
+    pub fn round<E: VectorEnvironment, A: Actor>(
+        &mut self,
+        environment: &mut Checked<E>,
+        policy: &Policy<A>,
+        mut seed: impl FnMut() -> u64,
+    ) -> Result<Vec<Result<()>>> {
+        let playing = self.rows.iter().filter(|playing| playing.episode.is_some()).count();
+        let left = self.episodes - self.returns.len() - playing;
+        let mut played = Vec::new();
+        let free = self.rows.iter_mut().filter(|playing| playing.episode.is_none()).take(left);
+        let free: Vec<_> = free.map(|playing| ((playing.row, seed()), &mut playing.episode)).collect();
+        if !free.is_empty() {
+            let seeds: Vec<_> = free.iter().map(|&(seed, _)| seed).collect();
+            for ((_, episode), began) in free.into_iter().zip(environment.reset(&seeds)) {
+                match began {
+                    Ok(observation) => *episode = Some((observation, 0.0)),
+                    Err(error) => played.push(Err(error)),
+                }
+            }
+        }
+        let under_way = |playing: &'_ Playing| Some((playing.row, playing.episode.as_ref()?.0.clone()));
+        let observations: Vec<_> = self.rows.iter().filter_map(under_way).collect();
+        if observations.is_empty() {
+            return Ok(played);
+        }
+        let seen: Vec<_> = observations.iter().map(|(_, seen)| seen.as_slice()).collect();
+        let actions = policy.mean_actions(&seen)?;
+        let rows = observations.iter().map(|&(row, _)| row);
+        let asked: Vec<_> = rows.zip(actions.iter().map(Vec::as_slice)).collect();
+        let steps = environment.step(&asked)?;
+        let episodes = self.rows.iter_mut().map(|playing| &mut playing.episode);
+        for (episode, step) in episodes.filter(|episode| episode.is_some()).zip(steps) {
+            let sum = episode.take().map_or(0.0, |(_, sum)| sum);
+            match step {
+                Ok(step) => {
+                    let sum = sum + f64::from(step.reward);
+                    if step.is_last() {
+                        self.returns.push(sum);
+                        played.push(Ok(()));
+                    } else {
+                        *episode = Some((step.observation, sum));
+                    }
+                }
+                Err(error) => played.push(Err(error)),
+            }
+        }
+        Ok(played)
     }
 }

@@ -21,20 +21,14 @@ impl InARow {
         Ok(())
     }
 
+    /// Counts a failure; whether no more than `tolerated` came in a row.
+    pub fn goes_on(&mut self, tolerated: u32) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 <= tolerated
+    }
+
     /// Something has not failed.
     pub fn end(&mut self) {
         self.0 = 0;
-    }
-}
-
-/// Why an episode does not go on: the environment failed, which may be tolerated, or something else did.
-pub(super) enum Broken {
-    Environment(Error),
-    Otherwise(Error),
-}
-
-impl From<Error> for Broken {
-    fn from(error: Error) -> Self {
-        Self::Otherwise(error)
     }
 }

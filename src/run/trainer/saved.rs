@@ -6,18 +6,21 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, InARow, State, Trainer, TrainerConfig};
+use super::failures::InARow;
+use super::run::Run;
+use super::state::{Row, State};
+use super::{Trainer, TrainerConfig};
 use crate::error::{Error, Result};
-use crate::experience::environment::Environment;
 use crate::experience::replay::ReplayBuffer;
+use crate::experience::vector::VectorEnvironment;
 use crate::files::file::{self, Kind, Refusal, check_same};
 use crate::networks::{Actor, Critic};
 use crate::run::observer::Event;
 
 const FILE: Kind = Kind {
     name: "mpo run",
-    version: 2,
-    accepted: "a run's file of format version 2, which mpo 0.1 writes and reads",
+    version: 3,
+    accepted: "a run's file of format version 3, which mpo 0.1 writes and reads",
 };
 
 /// The files of a checkpoint.
@@ -27,7 +30,7 @@ const REPLAY: &str = "replay.mpo";
 
 /// All of a run but agent and replay.
 #[derive(Serialize, Deserialize)]
-struct Run {
+struct Saved {
     config: TrainerConfig,
     /// All that the agent has made, some perhaps before this run.
     agent_updates: u64,
@@ -52,7 +55,7 @@ pub struct Resumed {
     pub damaged: Vec<Error>,
 }
 
-impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
+impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Saves a checkpoint now, and returns its folder. If [`run`](Trainer::run) has ended, its last
     /// evaluation and report of metrics are part of what is saved; a run that goes on from there learns and
     /// evaluates the same.
@@ -65,12 +68,90 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// is another trainer's, or a file cannot be written. The run and older checkpoints are as they were.
     pub fn save(&mut self) -> Result<PathBuf> {
         // Those that fail have not heard of it, and `run` tells them again.
-        let _ = self.tell();
-        let path = self.write()?;
-        let _ = self.tell();
+        let _ = self.run.tell();
+        let path = self.run.write()?;
+        let _ = self.run.tell();
         Ok(path)
     }
 
+    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run
+    /// had never been interrupted; where there is none, the run starts afresh. A damaged checkpoint is
+    /// reported and set aside, and the one before it is loaded.
+    ///
+    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed,
+    /// replay capacity, warm-up, updates a step and number of rows. How long to run, how often to evaluate,
+    /// report and save, and what to tolerate may be new, as may the device. The result is the run that was
+    /// interrupted, bit for bit, on the same backend, with an environment that is
+    /// [repeatable](crate::Environment::repeatable), or from the end of an episode on. With any other the
+    /// resumed run begins a new episode.
+    ///
+    /// # Errors
+    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,
+    /// or the newest one is of another version of the format or of other settings. The trainer then stays as
+    /// it was.
+    pub fn resume(&mut self) -> Result<Resumed> {
+        let resumed = self.run.resume()?;
+        if resumed.checkpoint.is_some() {
+            self.observations.fill(None);
+            // In real time the world has moved on.
+            if self.environment.repeatable() && self.real_time.is_none() {
+                self.play_again();
+            }
+            for (row, observation) in self.run.state.rows.iter_mut().zip(&self.observations) {
+                row.episode = row.episode.filter(|_| observation.is_some());
+            }
+        }
+        Ok(resumed)
+    }
+
+    /// Plays the episodes that were interrupted again, up to where they were, all rows at once. Where that is
+    /// not to be had, a row stays without one.
+    fn play_again(&mut self) {
+        let replay = &self.run.replay;
+        let rows = self.run.state.rows.iter().enumerate();
+        // The episodes, each with the seed it was begun with and what is left to be played of it.
+        let mut under_way: Vec<_> = rows
+            .filter_map(|(row, Row { episode, .. })| {
+                let episode = (*episode)?;
+                Some((row, episode.seed, replay.latest(row, episode.steps)?))
+            })
+            .collect();
+        let seeds: Vec<_> = under_way.iter().map(|&(row, seed, _)| (row, seed)).collect();
+        let mut seen = if seeds.is_empty() { Vec::new() } else { self.environment.reset(&seeds) };
+        while !under_way.is_empty() {
+            let mut actions = Vec::new();
+            let mut left = Vec::new();
+            for ((row, seed, mut played), observation) in under_way.into_iter().zip(seen) {
+                match (observation, played.next()) {
+                    (Ok(observation), Some((expected, action))) if observation == expected => {
+                        if played.len() == 0 {
+                            self.observations[row] = Some(observation);
+                        } else {
+                            actions.push((row, action));
+                            left.push((row, seed, played));
+                        }
+                    }
+                    (Err(error), _) => tracing::warn!(row, %error, "not played again: a new episode begins"),
+                    _ => tracing::warn!(
+                        row,
+                        "the environment says it is repeatable, but is not: a new episode begins"
+                    ),
+                }
+            }
+            under_way = left;
+            let stepped = if actions.is_empty() { Ok(Vec::new()) } else { self.environment.step(&actions) };
+            match stepped {
+                Ok(steps) => seen = steps.into_iter().map(|step| Ok(step?.observation)).collect(),
+                Err(error) => {
+                    tracing::warn!(%error, "not played again: new episodes begin");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl<A: Actor, C: Critic> Run<A, C> {
     /// Writes a checkpoint, for the observers to be told of.
     fn write(&mut self) -> Result<PathBuf> {
         self.claim_folder()?;
@@ -78,7 +159,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         let checkpoints = self.checkpoints.as_ref().ok_or(NO_FOLDER)?;
         let started = Instant::now();
         let path = checkpoints.save(self.steps(), |folder| {
-            let run = Run {
+            let run = Saved {
                 config: self.config.clone(),
                 agent_updates: self.agent.updates(),
                 observations: self.replay.given(),
@@ -96,7 +177,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
 
     /// Saves a checkpoint if one is due, and tells the observers. One that cannot be written is due again
     /// with the next period, unless that is too often in a row.
-    pub(super) fn save_if_due(&mut self) -> Result<()> {
+    pub fn save_if_due(&mut self) -> Result<()> {
         let period = self.config.checkpoint_period;
         let due = self.events.stop || self.steps() / period > self.save_tried / period;
         if !due || self.is_saved() {
@@ -115,7 +196,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     }
 
     /// Saves a checkpoint at the end of a run, and tells the observers.
-    pub(super) fn save_at_end(&mut self) -> Result<()> {
+    pub fn save_at_end(&mut self) -> Result<()> {
         if !self.is_saved() {
             self.write()?;
         }
@@ -127,21 +208,8 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.checkpoints.is_none() || self.steps() <= self.saved.unwrap_or(0)
     }
 
-    /// Goes on from the newest checkpoint in the folder of [`save_into`](Trainer::save_into), as if the run
-    /// had never been interrupted; where there is none, the run starts afresh. A damaged checkpoint is
-    /// reported and set aside, and the one before it is loaded.
-    ///
-    /// The agent's settings and networks have to be those of the run saved, and so have the trainer's seed,
-    /// replay capacity, warm-up and updates a step. How long to run, how often to evaluate, report and save,
-    /// and what to tolerate may be new, as may the device. The result is the run that was interrupted, bit
-    /// for bit, on the same backend, with an environment that is [repeatable](Environment::repeatable), or
-    /// from the end of an episode on. With any other the resumed run begins a new episode.
-    ///
-    /// # Errors
-    /// If no folder was named, it is another trainer's, no checkpoint can be loaded although there are some,
-    /// or the newest one is of another version of the format or of other settings. The trainer then stays as
-    /// it was.
-    pub fn resume(&mut self) -> Result<Resumed> {
+    /// See [`Trainer::resume`].
+    fn resume(&mut self) -> Result<Resumed> {
         let checkpoints = self.checkpoints.as_mut().ok_or(NO_FOLDER)?;
         checkpoints.lock()?;
         let mut damaged: Vec<(PathBuf, Error)> = Vec::new();
@@ -177,7 +245,7 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     fn here(&self) -> Resumed {
         Resumed {
             environment_steps: self.steps(),
-            evaluated_steps: self.evaluations().last().map(|&(steps, _)| steps),
+            evaluated_steps: self.state.evaluations.last().map(|&(steps, _)| steps),
             reported_steps: self.state.metrics_reported,
             ..Resumed::default()
         }
@@ -186,19 +254,19 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Makes this run the one in a checkpoint's folder.
     fn restore(&mut self, folder: &Path) -> Result<()> {
         let path = folder.join(RUN);
-        let run = file::read(&path, &FILE, |run: Run, _| {
-            check_same(&decisive(&run.config), &decisive(&self.config))?;
-            let State { counts, evaluations, .. } = &run.state;
-            let countable = counts.environment_steps.max(counts.updates) < 1 << 53;
-            let in_order = evaluations.is_sorted_by_key(|&(steps, _)| steps);
-            if countable && in_order { Ok(run) } else { Err(Refusal::from("a run out of order")) }
+        let run = file::read(&path, &FILE, |run: Saved, _| {
+            let rows = self.state.rows.len();
+            check_same(&decisive(&run.config, run.state.rows.len()), &decisive(&self.config, rows))?;
+            if run.state.fits(rows) { Ok(run) } else { Err(Refusal::from("a run out of order")) }
         })?;
         let agent = self.agent.restored(&folder.join(AGENT))?;
-        let agent = agent.with_bounds(self.environment.bounds().clone())?;
+        let agent = agent.with_bounds(self.agent.policy().bounds().clone())?;
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
         let sizes =
             |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());
-        let belongs = agent.updates() == run.agent_updates && replay.given() == run.observations;
+        let belongs = agent.updates() == run.agent_updates
+            && replay.given() == run.observations
+            && agent.behaviour().rows() == self.state.rows.len();
         if !belongs || sizes(&replay) != sizes(&self.replay) {
             return Err(Error::Damaged { path, damage: "not of the run that its neighbours are of".into() });
         }
@@ -207,33 +275,11 @@ impl<E: Environment, A: Actor, C: Critic> Trainer<E, A, C> {
         (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
         (self.failed_saves, self.ended) = (InARow::default(), None);
         self.events.clear();
-        self.state.episode = self.state.episode.take().and_then(|episode| self.play_again(episode));
         Ok(())
     }
 
-    /// The episode that was interrupted, played again up to where it was; none where that is not to be had.
-    fn play_again(&mut self, episode: Episode) -> Option<Episode> {
-        if !self.environment.repeatable() {
-            return None;
-        }
-        let mut played = self.replay.latest(0, episode.steps)?;
-        let failed = |error: Error| tracing::warn!(%error, "not played again: a new episode begins");
-        let mut observation = self.environment.reset(episode.seed).map_err(failed).ok()?;
-        loop {
-            let (expected, action) = played.next()?;
-            if observation != expected {
-                tracing::warn!("the environment says it is repeatable, but is not: a new episode begins");
-                return None;
-            }
-            if played.size_hint().0 == 0 {
-                return Some(Episode { observation, ..episode });
-            }
-            observation = self.environment.step(action).map_err(failed).ok()?.observation;
-        }
-    }
-
     /// Makes the folder for checkpoints this trainer's, if those in it are this run's.
-    pub(super) fn claim_folder(&mut self) -> Result<()> {
+    pub fn claim_folder(&mut self) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         checkpoints.lock()?;
         if self.saved.is_none() && !checkpoints.list()?.is_empty() {
@@ -251,8 +297,9 @@ const NO_FOLDER: Error =
     Error::Order { place: "Trainer::save and resume", expected: "save_into has to come first" };
 
 /// The settings that a run cannot change on the way.
-fn decisive(config: &TrainerConfig) -> serde_json::Value {
+fn decisive(config: &TrainerConfig, rows: usize) -> serde_json::Value {
     serde_json::json!({
+        "rows": rows,
         "seed": config.seed,
         "replay_capacity": config.replay_capacity,
         "warm_up_steps": config.warm_up_steps,

@@ -10,21 +10,24 @@ use crate::run::observer::{Counts, Evaluation};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct State {
     pub counts: Counts,
-    pub episode_seeds: Rng,
+    /// Of the episodes of each row.
+    pub episode_seeds: Vec<Rng>,
+    pub rows: Vec<Row>,
     pub replay_samples: Rng,
     /// Of the evaluations every period.
     pub evaluation_seeds: Rng,
     /// Of those besides, as at the end of a run: from where the period's are, so that these stay the same.
     pub other_evaluation_seeds: Option<Rng>,
-    /// The episode under way.
-    pub episode: Option<Episode>,
-    /// The return of the episode that the latest step ended, until it is reported.
-    pub episode_return: Option<f64>,
-    /// Whether the latest step was reported, after the updates due.
-    pub reported: bool,
-    /// Training's episodes that failed; evaluation's are counted by themselves, since one environment may
+    /// The returns of the episodes that the latest steps ended, until they are reported.
+    pub returns: Vec<f64>,
+    /// The steps that were reported, after the updates due.
+    pub reported: u64,
+    /// Whether a period has gone by since the last evaluation of those every period.
+    pub evaluation_due: bool,
+    /// The step of the last evaluation of those every period.
+    pub evaluated: u64,
+    /// Evaluation's episodes that failed; training's are counted by themselves, since one environment may
     /// work while the other does not.
-    pub failed_episodes: InARow,
     pub failed_evaluation_episodes: InARow,
     pub refused_updates: InARow,
     /// Of the updates since the last report.
@@ -34,36 +37,55 @@ pub(super) struct State {
     pub evaluations: Vec<(u64, Evaluation)>,
 }
 
+/// An environment of those that are trained in.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Row {
+    /// The episode under way.
+    pub episode: Option<Episode>,
+    pub failed_episodes: InARow,
+}
+
 /// An episode under way.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Episode {
     /// The seed it was begun with.
     pub seed: u64,
-    /// The latest; saved with the replay.
-    #[serde(skip)]
-    pub observation: Vec<f32>,
     pub steps: usize,
     pub sum: f64,
 }
 
 impl State {
-    /// At the beginning of a run.
-    pub fn new(seed: u64) -> Self {
+    /// At the beginning of a run in so many rows.
+    pub fn new(seed: u64, rows: usize) -> Self {
+        let mut episode_seeds = vec![Rng::stream(seed, Stream::Episodes)];
+        // From a copy: the first row's own seeds are those of a run in it alone.
+        let mut others = episode_seeds[0].clone();
+        episode_seeds.resize_with(rows, || others.split());
         Self {
             counts: Counts::default(),
-            episode_seeds: Rng::stream(seed, Stream::Episodes),
+            episode_seeds,
+            rows: vec![Row::default(); rows],
             replay_samples: Rng::stream(seed, Stream::Replay),
             evaluation_seeds: Rng::stream(seed, Stream::Evaluation),
             other_evaluation_seeds: None,
-            episode: None,
-            episode_return: None,
-            reported: true,
-            failed_episodes: InARow::default(),
+            returns: Vec::new(),
+            reported: 0,
+            evaluation_due: false,
+            evaluated: 0,
             failed_evaluation_episodes: InARow::default(),
             refused_updates: InARow::default(),
             metrics: MeanMetrics::default(),
             metrics_reported: None,
             evaluations: Vec::new(),
         }
+    }
+
+    /// Whether it could be that of a run in so many rows.
+    pub fn fits(&self, rows: usize) -> bool {
+        let Counts { environment_steps, updates, .. } = self.counts;
+        [self.episode_seeds.len(), self.rows.len()] == [rows; 2]
+            && environment_steps.max(updates) < 1 << 53
+            && self.reported.max(self.evaluated) <= environment_steps
+            && self.evaluations.is_sorted_by_key(|&(steps, _)| steps)
     }
 }

@@ -67,7 +67,11 @@ pub const COUNTS: [Wrong<MpoConfig>; 12] = [
 pub const OF_TRAINERS: [Wrong<TrainerConfig>; 10] = [
     ("TrainerConfig::warm_up_steps is 0", |c| c.warm_up_steps = 0, "at least 1"),
     ("TrainerConfig::evaluation_period is 0", |c| c.evaluation_period = 0, "at least 1"),
-    ("TrainerConfig::evaluation_episodes is 0", |c| c.evaluation_episodes = 0, "at least 1"),
+    (
+        "TrainerConfig::stop_at_return is Some(1.0)",
+        |c| (c.evaluation_episodes, c.stop_at_return) = (0, Some(1.0)),
+        "a number, if there are evaluations",
+    ),
     ("TrainerConfig::metrics_period is 0", |c| c.metrics_period = 0, "at least 1"),
     ("TrainerConfig::updates_per_step is -1.0", |c| c.updates_per_step = -1.0, "0 or more, finite"),
     ("TrainerConfig::updates_per_step is NaN", |c| c.updates_per_step = f64::NAN, "0 or more, finite"),
