@@ -22,9 +22,9 @@ pub(super) struct HiddenOnHost {
     activation: Activation,
 }
 
-/// How many rows are computed at a time: what two layers of 256 units give out for them fills a third of a
-/// core's second cache.
-pub(super) const ROWS_A_BLOCK: usize = 96;
+/// How many rows are computed at a time: what two layers of 256 units give out for them, packed too, and the
+/// weights between fit into a core's second cache.
+pub(super) const ROWS_A_BLOCK: usize = 64;
 
 /// Where a thread computes.
 #[derive(Default)]
