@@ -60,7 +60,7 @@ fn run_task(Cli { task, watch, arguments }: Cli) -> Result<(), Box<dyn Error>> {
         let [task, name] =
             names.map(|value| value.map(|value| value.get_name().to_owned()).unwrap_or_default());
         let folder = format!("{task}-{name}-{}", arguments.seed);
-        Task { folder, title: title.into(), env_steps, updates_per_step: 0.5, preset }
+        Task { folder, title: title.into(), env_steps, updates_per_step: 0.5, preset, goal: None }
     };
     match task {
         Name::CartpoleBalance => {

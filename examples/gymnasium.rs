@@ -77,7 +77,7 @@ fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let preset_name = value.as_ref().map_or("", |value| value.get_name());
     let file_name = title.replace(['/', '\\', ':'], "-");
     let folder = format!("{file_name}-{preset_name}-{}", arguments.seed);
-    let task = Task { folder, title, env_steps: 100_000, updates_per_step: 1.0, preset };
+    let task = Task { folder, title, env_steps: 100_000, updates_per_step: 1.0, preset, goal: None };
     let (agent, summary) = train(&task, options.clone().make()?, &arguments)?;
     if let Err(error) = draw(agent.policy(), options, arguments.seed, &arguments.folder(&task)) {
         eprintln!("no policy.gif: {error}");

@@ -34,6 +34,9 @@ pub struct Arguments {
     /// How many environments are trained in at once.
     #[arg(long, default_value_t = 1)]
     pub environments: usize,
+    /// Ends the run at the first evaluation with at least this mean return, in place of the example's own goal.
+    #[arg(long)]
+    pub goal: Option<f64>,
     /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by
     /// the clock, more make it learn in fewer steps.
     #[arg(long)]
@@ -65,6 +68,8 @@ pub struct Task {
     pub env_steps: u64,
     pub updates_per_step: f64,
     pub preset: Preset,
+    /// The mean return at which it has learnt enough; none to train to the end.
+    pub goal: Option<f64>,
 }
 
 impl Arguments {
@@ -126,6 +131,7 @@ pub fn train<E: Environment + Clone + Send>(
         .observe(MetricsTable::resume(folder.join("metrics.csv"), &resumed)?)
         .observe(LearningCurve::resume(folder.join("learning_curve.svg"), &task.title))
         .observe(BestPolicy::resume(folder.join("best_policy.mpo")))
+        .observe(stop_at(arguments.goal.or(task.goal)))
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
@@ -148,6 +154,16 @@ fn resume<E: VectorEnvironment>(trainer: &mut Trainer<E>, arguments: &Arguments)
         None => eprintln!("there is no checkpoint yet: the run starts afresh"),
     }
     Ok(resumed)
+}
+
+/// Ends the run at the first evaluation that reaches the goal.
+fn stop_at(goal: Option<f64>) -> impl Observer {
+    move |event: &Event, _: &Progress<'_>| match (event, goal) {
+        (Event::Evaluation(evaluation), Some(goal)) if evaluation.mean_return >= goal => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    }
 }
 
 /// Says that a checkpoint could not be written, while there is time to make room.
