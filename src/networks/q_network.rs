@@ -7,13 +7,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::backward::Backward;
-use super::critic::{Critic, CriticLoss, loss_by_autodiff};
+use super::critic::{Critic, CriticLoss, loss_by_autodiff, sampled_values};
 use super::layers::{Hidden, NetworkConfig, bias, linear};
 use super::moments::{Moments, normalised};
 use super::on_host::{HiddenOnHost, ROWS_A_BLOCK, Tape, Workspace, panels};
 use super::parameters::{is_trainable, with_own_gradients};
 use super::rows;
-use super::sampled_values::sampled_values;
 use super::value_units::{ValueUnits, rescaled};
 use crate::checks::check_count;
 use crate::error::Result;

@@ -15,7 +15,7 @@ use super::Trainer;
 use super::evaluation::play;
 use super::run::Run;
 use crate::checks::check;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experience::checked::Checked;
 use crate::experience::vector::VectorEnvironment;
 use crate::networks::{Actor, Critic};
@@ -148,8 +148,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             Ok(reason.and_then(|reason| left.and(acted).map(|()| reason)))
         });
         self.leave_episodes();
-        let reason =
-            started.map_err(|source: std::io::Error| crate::Error::Thread { name: "acting", source })??;
+        let reason = started.map_err(|source: std::io::Error| Error::Thread { name: "acting", source })??;
         self.run.report_steps()?;
         Ok(reason)
     }
