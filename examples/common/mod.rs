@@ -2,6 +2,7 @@
 
 mod backend;
 mod folder;
+mod settings;
 
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -18,6 +19,7 @@ use mpo::{
     Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
     TrainerConfig, VectorEnvironment,
 };
+use settings::Setting;
 
 /// The arguments of every training.
 #[derive(clap::Args)]
@@ -31,6 +33,9 @@ pub struct Arguments {
     /// The settings, in place of the example's own.
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
+    /// One setting of the preset's, with a value in JSON, as m_step.epsilon_mean=0.01; may be given several times.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub settings: Vec<Setting>,
     /// How many environments are trained in at once.
     #[arg(long, default_value_t = 1)]
     pub environments: usize,
@@ -100,10 +105,10 @@ pub fn train<E: Environment + Clone + Send>(
 ) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
     let (observation, bounds) = (environment.observation_size(), environment.action_bounds());
-    let config = arguments.preset.unwrap_or(task.preset).config();
+    let config = settings::with(arguments.preset.unwrap_or(task.preset).config(), &arguments.settings)?;
     let agent = MpoAgent::new(config, observation, bounds.size(), &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
-    let settings = TrainerConfig {
+    let trainer_config = TrainerConfig {
         environment_steps,
         updates_per_step: arguments.updates_per_step.unwrap_or(task.updates_per_step),
         // 100 evaluations at most: of ten episodes each, they would take much of a long run.
@@ -115,7 +120,7 @@ pub fn train<E: Environment + Clone + Send>(
     };
     let environments = Environments::new(vec![environment.clone(); arguments.environments])?;
     let evaluated_in = Environments::new(vec![environment])?;
-    let trainer = Trainer::new(settings, agent, environments)?.evaluate_in(evaluated_in)?;
+    let trainer = Trainer::new(trainer_config, agent, environments)?.evaluate_in(evaluated_in)?;
     match arguments.resume {
         Some(_) if !folder.is_dir() => {
             return Err(format!("--resume: there is no folder {}", folder.display()).into());
