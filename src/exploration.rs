@@ -42,11 +42,11 @@ pub enum NoiseColour {
 /// rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start, and at that of each episode. The policy counts as informed
-/// while the E-step's constraint was active in most of the latest 500 or so updates, and before the first: its
+/// while the E-step's constraint was active in most of the latest 500 or so updates, so not at first: its
 /// temperature then lies above [`EStepConfig::minimum_temperature`](crate::EStepConfig::minimum_temperature),
 /// as some action is worth more than another. With
 /// [`TemperatureSolver::GradientStep`](crate::TemperatureSolver::GradientStep), which knows no lowest
-/// temperature, it always counts as informed.
+/// temperature, it counts as informed once some hundred updates are made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Excursions {
@@ -107,7 +107,7 @@ impl Explorer {
             config,
             rng,
             processes: Vec::new(),
-            informed: 1.0,
+            informed: 0.0,
             left: 0,
             excursion: false,
             held: Vec::new(),
@@ -286,7 +286,7 @@ mod tests {
     fn excursions_hold_each_component_as_long_as_they_say() {
         const STEPS: usize = 200_000;
         for (hold, n) in [1.0, 1.5, 2.0, 16.0].into_iter().flat_map(|hold| [1, 2, 6].map(|n| (hold, n))) {
-            let excursions = Excursions { uninformed: 1.0, informed: 1.0, phase: u64::MAX, hold };
+            let excursions = Excursions { uninformed: 0.0, informed: 0.0, phase: u64::MAX, hold };
             let exploration = Exploration { noise: NoiseColour::White, excursions: Some(excursions) };
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             let actions: Vec<Vec<f32>> = (0..STEPS).map(|_| explorer.excursion(n).unwrap()).collect();

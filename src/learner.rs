@@ -76,7 +76,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
             m_step,
             action_samples: Rng::stream(seed, Stream::ActionSamples),
             updates: 0,
-            informed: 1.0,
+            informed: 0.0,
             actor,
             critic,
             device,
@@ -129,7 +129,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     }
 
     /// The share of the last 500 or so E-steps whose constraint was active, as some action was worth more than
-    /// another; 1 at the start. Exploration may depend on it (see [`Excursions`](crate::Excursions)).
+    /// another; 0 at the start. Exploration may depend on it (see [`Excursions`](crate::Excursions)).
     pub fn informed(&self) -> f64 {
         self.informed
     }

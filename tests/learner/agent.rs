@@ -402,13 +402,12 @@ fn excursions_are_for_the_uninformed() {
     const PHASE: usize = 20;
     let excursions = Excursions { uninformed: 0.9, informed: 0.1, phase: PHASE as u64, hold: 4.0 };
     let replay = random_replay(20, 20, 1, 2);
-    for minimum_temperature in [0.0, 1e6] {
+    for (minimum_temperature, updates, expected) in [(0.0, 0, 0.9), (0.0, 800, 0.1), (1e6, 800, 0.9)] {
         let mut config = quick();
         config.e_step.minimum_temperature = minimum_temperature;
         config.exploration.excursions = Some(excursions);
         let mut agent = agent(&config, 1, 2, 6);
-        // Agents are taken for informed before their first updates.
-        train(&mut agent, &replay, 800);
+        train(&mut agent, &replay, updates);
         let phases: Vec<bool> = (0..400)
             .map(|_| {
                 let actions: Vec<Action> = (0..PHASE).map(|_| agent.act(&[1.0]).unwrap()).collect();
@@ -421,8 +420,7 @@ fn excursions_are_for_the_uninformed() {
             })
             .collect();
         let share = phases.iter().filter(|&&excursion| excursion).count() as f64 / 400.0;
-        let expected = if minimum_temperature > 0.0 { 0.9 } else { 0.1 };
-        assert!((share - expected).abs() < 0.075, "{minimum_temperature}: {share}");
+        assert!((share - expected).abs() < 0.075, "{minimum_temperature}, {updates} updates: {share}");
     }
 }
 
