@@ -111,8 +111,8 @@ pub fn train<E: Environment + Clone + Send>(
     let trainer_config = TrainerConfig {
         environment_steps,
         updates_per_step: arguments.updates_per_step.unwrap_or(task.updates_per_step),
-        // 100 evaluations at most: of ten episodes each, they would take much of a long run.
-        evaluation_period: (environment_steps / 100).max(1000),
+        // 40 evaluations at most: of ten episodes each, more would take a third of a long run.
+        evaluation_period: (environment_steps / 40).max(1000),
         evaluation_episodes: 10,
         checkpoint_period: arguments.checkpoint_period,
         seed: arguments.seed,
