@@ -51,8 +51,8 @@ impl Default for MStepConfig {
     /// As in the default preset.
     fn default() -> Self {
         Self {
-            epsilon_mean: 0.05,
-            epsilon_covariance: 1e-6,
+            epsilon_mean: 0.0025,
+            epsilon_covariance: 1e-5,
             constraint: Constraint::PerDimension,
             iterations: 1,
             multipliers: MultiplierConfig::default(),
