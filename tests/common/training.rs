@@ -19,6 +19,8 @@ pub fn quick() -> MpoConfig {
     config.actor.network = network;
     config.critic_optimizer.learning_rate = 5e-3;
     config.m_step.optimizer.learning_rate = 5e-3;
+    config.m_step.epsilon_mean = 0.05;
+    config.m_step.epsilon_covariance = 1e-6;
     // Narrow enough that actions beyond [-1, 1], which are worth as much as those at its ends, do not matter.
     config.actor.initial_standard_deviation = 0.2;
     config.target_period = 10;
