@@ -60,7 +60,7 @@ pub use mathematics::gaussian::{Gaussian, PolicyGradient, Scale, Scatter, Statis
 pub use networks::actor::{Actor, GaussianActor};
 pub use networks::critic::Critic;
 pub use networks::q_network::QNetwork;
-pub use policy::Policy;
+pub use policy::{OnnxOptions, Policy};
 pub use rng::{Rng, Stream};
 pub use run::observer::{Counts, DeployedPolicy, Evaluation, Event, Observer, Progress, StopReason};
 pub use run::timing::Timing;
