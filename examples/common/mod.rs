@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backend::Backend;
 use clap::ValueEnum;
 use mpo::dual::DualForm;
-use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
+use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar, TensorBoard};
 use mpo::{
     Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
     TrainerConfig, VectorEnvironment,
@@ -54,6 +54,9 @@ pub struct Arguments {
     /// runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Writes the run's curves for TensorBoard too, into the folder `board` there.
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Removes an earlier run's files and checkpoints from the folder first, and nothing else.
     #[arg(long)]
     pub overwrite: bool,
@@ -139,6 +142,9 @@ pub fn train<E: Environment + Clone + Send>(
         .observe(stop_at(arguments.goal.or(task.goal)))
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
+    if arguments.tensorboard {
+        trainer = trainer.observe(TensorBoard::resume(folder.join(folder::BOARD), &resumed)?);
+    }
     let summary = trainer.run()?;
     trainer.agent().policy().clone().with_bounds(bounds)?.save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());

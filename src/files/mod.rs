@@ -2,4 +2,5 @@
 
 pub(crate) mod file;
 pub(crate) mod protobuf;
+pub(crate) mod records;
 pub(crate) mod tensor_file;
