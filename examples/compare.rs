@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Parser;
-use curves::{at_step, read_run};
+use curves::{Run, at_step, read_run};
 use plotters::prelude::*;
 
 /// Draws the learning curves of several runs, with confidence bands.
@@ -53,7 +53,7 @@ struct Point {
 }
 
 /// At the steps of the first run, as far as all go.
-fn points(runs: &[Vec<(f64, f64, f64)>]) -> Vec<Point> {
+fn points(runs: &[Run]) -> Vec<Point> {
     let point = |&(env_steps, ..): &(f64, f64, f64)| {
         let values = runs.iter().map(|run| at_step(run, env_steps)).collect::<Option<Vec<_>>>()?;
         let count = values.len() as f64;
@@ -63,6 +63,10 @@ fn points(runs: &[Vec<(f64, f64, f64)>]) -> Vec<Point> {
         Some(Point { env_steps, mean, reach: quantile(values.len()) * (variance / count).sqrt() })
     };
     runs.first().into_iter().flatten().filter_map(point).collect()
+}
+
+fn count(runs: usize) -> String {
+    format!("{runs} run{}", if runs == 1 { "" } else { "s" })
 }
 
 /// The 97.5% quantile of Student's t for this many runs.
@@ -88,12 +92,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         let runs = folders.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let points = points(&runs);
         let last = points.last().ok_or_else(|| format!("{name}: no step that all its runs have"))?;
+        let digits = (3.0 - last.mean.abs().max(1e-6).log10().floor()).max(0.0) as usize;
+        let reach = if runs.len() > 1 { format!(" ± {:.digits$}", last.reach) } else { String::new() };
         println!(
-            "{name}: {:.1} ± {:.1} after {} steps, {} runs",
+            "{name}, {}: {:.digits$}{reach} after {} steps",
+            count(runs.len()),
             last.mean,
-            last.reach,
-            last.env_steps,
-            runs.len()
+            last.env_steps
         );
         curves.push((name, runs.len(), points));
     }
@@ -128,7 +133,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let means = points.iter().map(|point| (point.env_steps, point.mean));
         chart
             .draw_series(LineSeries::new(means, colour.stroke_width(2)))?
-            .label(format!("{name}, {runs} run{}", if *runs == 1 { "" } else { "s" }))
+            .label(format!("{name}, {}", count(*runs)))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }
     chart

@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::path::Path;
 
+/// Environment steps, updates and a quantity, a row each.
+pub type Run = Vec<(f64, f64, f64)>;
+
 /// A run's quantity at an environment step, on the line between the rows around it; `None` beyond the run's
 /// ends.
 pub fn at_step(run: &[(f64, f64, f64)], env_steps: f64) -> Option<f64> {
@@ -15,8 +18,8 @@ pub fn at_step(run: &[(f64, f64, f64)], env_steps: f64) -> Option<f64> {
     Some(before.2 + (after.2 - before.2) * (env_steps - before.0) / (after.0 - before.0))
 }
 
-/// Environment steps, updates and a quantity, a row each; rows without a number for it are left out.
-pub fn read_run(path: &Path, column: &str) -> Result<Vec<(f64, f64, f64)>, Box<dyn Error>> {
+/// A column of a file; rows without a number in it are left out.
+pub fn read_run(path: &Path, column: &str) -> Result<Run, Box<dyn Error>> {
     let mut reader = csv::Reader::from_path(path)?;
     let headers = reader.headers()?.clone();
     let index = |name: &str| {

@@ -5,8 +5,15 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// What a run of these examples writes, beside its checkpoints.
-const FILES: [&str; 6] =
-    ["evaluations.csv", "metrics.csv", "learning_curve.svg", "policy.mpo", "best_policy.mpo", "policy.gif"];
+const FILES: [&str; 7] = [
+    "evaluations.csv",
+    "metrics.csv",
+    "learning_curve.svg",
+    "policy.mpo",
+    "policy.onnx",
+    "best_policy.mpo",
+    "policy.gif",
+];
 const CHECKPOINTS: &str = "checkpoints";
 /// The folder of TensorBoard's event files.
 pub const BOARD: &str = "board";

@@ -66,7 +66,7 @@ fn fields(mut bytes: &[u8]) -> Vec<Field<'_>> {
     fields
 }
 
-fn all<'a>(message: &[u8], number: u64) -> Vec<Value<'_>> {
+fn all(message: &[u8], number: u64) -> Vec<Value<'_>> {
     fields(message).into_iter().filter(|field| field.0 == number).map(|field| field.1).collect()
 }
 

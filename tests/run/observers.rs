@@ -380,7 +380,10 @@ fn a_log_has_a_line_an_evaluation() {
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 3, "{log}");
     for (line, steps) in lines.iter().zip([15, 30, 33]) {
-        assert!(line.starts_with(&format!("{steps}/33 steps, ")), "{log}");
-        assert!(line.contains(" left, return ") && line.ends_with(" updates"), "{log}");
+        assert!(line.starts_with(&format!("{steps}/33 steps and ")), "{log}");
+        assert!(
+            line.contains(" updates in ") && line.contains(" s, return ") && line.ends_with(')'),
+            "{log}"
+        );
     }
 }

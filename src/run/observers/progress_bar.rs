@@ -2,14 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use indicatif::{HumanCount, HumanDuration, ProgressStyle};
+use indicatif::{HumanCount, ProgressStyle};
 
 use crate::error::Result;
 use crate::run::observer::{Event, Observer, Progress};
 
-/// Draws a progress bar on standard error: steps, time left, and the latest evaluation, as far as the
-/// terminal's width goes. Each run has a bar of its own. Where standard error is no terminal, such as a log
-/// file, it writes a line an evaluation instead.
+/// Draws a progress bar on standard error: steps, time left, and the latest evaluation. Each run has a bar of
+/// its own. Where standard error is no terminal, such as a log file, it writes a line an evaluation instead.
 #[derive(Default)]
 pub struct ProgressBar {
     bar: Option<indicatif::ProgressBar>,
@@ -27,8 +26,8 @@ impl Observer for ProgressBar {
         let steps = progress.counts.environment_steps;
         let bar = self.bar.get_or_insert_with(|| {
             let bar = indicatif::ProgressBar::new(progress.total_environment_steps);
-            // The last part is cut where the terminal ends: a line that is broken cannot be drawn over.
-            let template = "{bar:20.cyan/blue} {human_pos}/{human_len} steps, {eta} left{wide_msg}";
+            // The bar takes what the terminal's width leaves: numbers are not to be cut.
+            let template = "{wide_bar:.cyan/blue} {human_pos}/{human_len} steps, {eta} left{msg}";
             let style =
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let bar = bar.with_style(style).with_position(steps);
@@ -40,15 +39,18 @@ impl Observer for ProgressBar {
             Event::Step => bar.set_position(steps),
             Event::Evaluation(evaluation) => {
                 let found = format!(
-                    "return {:.0} ({:.0} to {:.0}) after {} updates",
-                    evaluation.mean_return,
-                    evaluation.min_return,
-                    evaluation.max_return,
-                    progress.counts.updates
+                    "return {:.0} ({:.0} to {:.0})",
+                    evaluation.mean_return, evaluation.min_return, evaluation.max_return
                 );
                 if bar.is_hidden() {
-                    let (made, total) = (HumanCount(steps), HumanCount(progress.total_environment_steps));
-                    eprintln!("{made}/{total} steps, {} left, {found}", HumanDuration(bar.eta()));
+                    let total = HumanCount(progress.total_environment_steps);
+                    let counts = progress.counts;
+                    eprintln!(
+                        "{}/{total} steps and {} updates in {:.0} s, {found}",
+                        HumanCount(steps),
+                        HumanCount(counts.updates),
+                        counts.seconds
+                    );
                 }
                 bar.set_message(format!(", {found}"));
             }
