@@ -8,11 +8,15 @@
 //! or as this project keeps them: evaluations as `<task>-<preset>-<seed>.csv`, metrics as
 //! `metrics/<task>-<preset>-<seed>.csv`. Figures without any data are left out.
 
+#[path = "common/curves.rs"]
+mod curves;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use curves::{at_step, read_run};
 use mpo::MpoConfig;
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -245,18 +249,6 @@ impl Curve {
     }
 }
 
-/// A run's quantity at an environment step, on the line between the rows around it; `None` beyond the run's
-/// ends.
-fn at_step(run: &[(f64, f64, f64)], env_steps: f64) -> Option<f64> {
-    let next = run.partition_point(|row| row.0 < env_steps);
-    let after = run.get(next)?;
-    if after.0 == env_steps {
-        return Some(after.2);
-    }
-    let before = run.get(next.checked_sub(1)?)?;
-    Some(before.2 + (after.2 - before.2) * (env_steps - before.0) / (after.0 - before.0))
-}
-
 /// The seeds of the runs whose names begin like this.
 fn seeds(results: &Path, prefix: &str) -> Result<BTreeSet<u64>> {
     let mut seeds = BTreeSet::new();
@@ -267,25 +259,4 @@ fn seeds(results: &Path, prefix: &str) -> Result<BTreeSet<u64>> {
         seeds.extend(run.strip_prefix(prefix).and_then(|seed| seed.parse::<u64>().ok()));
     }
     Ok(seeds)
-}
-
-/// Environment steps, updates and a quantity, a row each; rows without a number for it are left out.
-fn read_run(path: &Path, column: &str) -> Result<Vec<(f64, f64, f64)>> {
-    let mut reader = csv::Reader::from_path(path)?;
-    let headers = reader.headers()?.clone();
-    let index = |name: &str| {
-        let found = headers.iter().position(|header| header == name);
-        found.ok_or_else(|| format!("no column {name}"))
-    };
-    let columns = [index("env_steps")?, index("updates")?, index(column)?];
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record?;
-        let [env_steps, updates, value] =
-            columns.map(|column| record[column].parse::<f64>().unwrap_or(f64::NAN));
-        if value.is_finite() {
-            rows.push((env_steps, updates, value));
-        }
-    }
-    Ok(rows)
 }

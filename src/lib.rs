@@ -1,5 +1,42 @@
-#![doc = include_str!("../README.md")]
+//! Maximum a Posteriori Policy Optimisation ([arXiv 1806.06920](https://arxiv.org/abs/1806.06920),
+//! [1812.02256](https://arxiv.org/abs/1812.02256)): off-policy reinforcement learning for continuous actions,
+//! on the [Burn](https://burn.dev) framework.
+//!
+//! ```no_run
+//! use mpo::{Device, MpoAgent, MpoConfig, Result, Trainer, TrainerConfig};
+//! # #[cfg(feature = "envs")]
+//! # fn main() -> Result<()> {
+//!
+//! let environment = mpo::envs::Cartpole::balance(); // or an `Environment` of your own
+//! let agent = MpoAgent::of(MpoConfig::default(), &environment, &Device::flex(), 1)?;
+//! let config = TrainerConfig { environment_steps: 10_000, ..TrainerConfig::default() };
+//! let mut trainer = Trainer::new(config, agent, environment)?;
+//! println!("{}", trainer.run()?);
+//! trainer.agent().policy().save("policy.mpo")?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "envs"))]
+//! # fn main() {}
+//! ```
+//!
+//! | you want | begin at |
+//! |---|---|
+//! | to read how it goes | [`guide`] |
+//! | a task of your own | [`Environment`], [`guide::first_environment`] |
+//! | a task of Gymnasium or dm_control | [`gymnasium`] |
+//! | to train | [`Trainer`], [`TrainerConfig`], [`MpoAgent`], [`MpoConfig`] |
+//! | to see how it goes | [`Observer`], [`observers`], [`Metrics`], [`guide::metrics`] |
+//! | to run what was trained | [`Policy`], [`guide::deployment`] |
+//! | the algorithm | [`Learner`], [`EStep`], [`MStep`], [`CriticStep`], [`guide::mathematics`] |
+//! | networks and distributions of your own | [`Actor`], [`Critic`], [`Distribution`], [`networks`], [`guide::own_parts`] |
+//!
+//! # Features
+//!
+//! `flex` (a CPU backend) and `envs` (`mpo::envs`, control tasks in pure Rust) come by default; `gif` (pictures
+//! of these tasks), `progress` (`ProgressBar`) and `plot` (`LearningCurve`) on demand, and so do other
+//! backends: `ndarray`, `wgpu`, `vulkan`, `cuda`.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
 mod agent;
@@ -12,6 +49,7 @@ mod error;
 mod experience;
 mod exploration;
 mod files;
+pub mod guide;
 pub mod gymnasium;
 mod host;
 mod learner;
@@ -60,8 +98,13 @@ pub use mathematics::gaussian::{Gaussian, PolicyGradient, Scale, Scatter, Statis
 pub use networks::actor::{Actor, GaussianActor};
 pub use networks::critic::Critic;
 pub use networks::q_network::QNetwork;
-pub use policy::Policy;
+pub use policy::{OnnxOptions, Policy};
 pub use rng::{Rng, Stream};
 pub use run::observer::{Counts, DeployedPolicy, Evaluation, Event, Observer, Progress, StopReason};
 pub use run::timing::Timing;
 pub use run::trainer::{RealTime, Resumed, Summary, Trainer, TrainerConfig};
+
+/// The first page's programs, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct FirstPage;

@@ -1,5 +1,8 @@
 //! A policy by itself: what is evaluated, saved and deployed.
 
+mod onnx;
+mod pytorch;
+
 use std::path::Path;
 
 use burn::module::Module;
@@ -16,6 +19,7 @@ use crate::host::{tensor, to_host};
 use crate::mathematics::distribution::Distribution;
 use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of};
 use crate::rng::{Rng, Stream};
+pub use onnx::OnnxOptions;
 
 /// What errors of a policy's action call it.
 pub(crate) const ACTION: &str = "the policy's action";

@@ -2,12 +2,21 @@
 
 use std::error::Error;
 use std::fs::{self, File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a run of these examples writes, beside its checkpoints.
-const FILES: [&str; 6] =
-    ["evaluations.csv", "metrics.csv", "learning_curve.svg", "policy.mpo", "best_policy.mpo", "policy.gif"];
+const FILES: [&str; 7] = [
+    "evaluations.csv",
+    "metrics.csv",
+    "learning_curve.svg",
+    "policy.mpo",
+    "policy.onnx",
+    "best_policy.mpo",
+    "policy.gif",
+];
 const CHECKPOINTS: &str = "checkpoints";
+/// The folder of TensorBoard's event files.
+pub const BOARD: &str = "board";
 
 /// Makes the folder for a new run. One that holds an earlier run is refused, or cleared if that is asked for.
 pub fn prepare(folder: &Path, overwrite: bool) -> Result<(), Box<dyn Error>> {
@@ -19,6 +28,9 @@ pub fn prepare(folder: &Path, overwrite: bool) -> Result<(), Box<dyn Error>> {
     let mut found: Vec<&str> = FILES.into_iter().filter(|name| folder.join(name).exists()).collect();
     if !checkpoints(folder).map_err(failed)?.is_empty() {
         found.push(CHECKPOINTS);
+    }
+    if !events(folder).map_err(failed)?.is_empty() {
+        found.push(BOARD);
     }
     if found.is_empty() {
         return Ok(());
@@ -42,10 +54,20 @@ fn clear(folder: &Path) -> std::io::Result<()> {
     for name in checkpoints(folder)? {
         fs::remove_dir_all(folder.join(CHECKPOINTS).join(name))?;
     }
-    for path in FILES.map(|name| folder.join(name)).iter().filter(|path| path.exists()) {
-        fs::remove_file(path)?;
+    let files = FILES.map(|name| folder.join(name)).into_iter().filter(|path| path.exists());
+    files.chain(events(folder)?).try_for_each(fs::remove_file)
+}
+
+/// TensorBoard's event files of this run.
+fn events(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let folder = folder.join(BOARD);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let ours = |path: &PathBuf| name(path).is_some_and(|name| name.starts_with("events.out.tfevents."));
+    Ok(paths.into_iter().filter(ours).collect())
 }
 
 /// The names of the folders of all checkpoints, whole or not.

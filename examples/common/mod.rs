@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backend::Backend;
 use clap::ValueEnum;
 use mpo::dual::DualForm;
-use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
+use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar, TensorBoard};
 use mpo::{
-    Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
-    TrainerConfig, VectorEnvironment,
+    Environment, Environments, Event, MpoAgent, MpoConfig, Observer, OnnxOptions, Progress, Resumed, Summary,
+    Trainer, TrainerConfig, VectorEnvironment,
 };
 use settings::Setting;
 
@@ -49,11 +49,14 @@ pub struct Arguments {
     /// What computes.
     #[command(flatten)]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, best_policy.mpo (that of
-    /// the best evaluation) and checkpoints, which must hold none of an earlier run [default: a folder in
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo
+    /// (that of the best evaluation) and checkpoints, which must hold none of an earlier run [default: a folder in
     /// runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Writes the run's curves for TensorBoard too, into the folder `board` there.
+    #[arg(long)]
+    pub tensorboard: bool,
     /// Removes an earlier run's files and checkpoints from the folder first, and nothing else.
     #[arg(long)]
     pub overwrite: bool,
@@ -97,7 +100,7 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 }
 
 /// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
-/// policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
+/// policy.mpo, policy.onnx, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
 pub fn train<E: Environment + Clone + Send>(
     task: &Task,
     environment: E,
@@ -139,8 +142,14 @@ pub fn train<E: Environment + Clone + Send>(
         .observe(stop_at(arguments.goal.or(task.goal)))
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
+    if arguments.tensorboard {
+        trainer = trainer.observe(TensorBoard::resume(folder.join(folder::BOARD), &resumed)?);
+    }
     let summary = trainer.run()?;
-    trainer.agent().policy().clone().with_bounds(bounds)?.save(folder.join("policy.mpo"))?;
+    let policy = trainer.agent().policy().clone().with_bounds(bounds)?;
+    policy.save(folder.join("policy.mpo"))?;
+    let options = OnnxOptions { task: task.title.clone(), distribution: true };
+    policy.export_onnx_with(folder.join("policy.onnx"), &options)?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }

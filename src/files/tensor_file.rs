@@ -49,7 +49,8 @@ impl Tensors {
         self.add(name.into(), vec![numbers.len()], numbers)
     }
 
-    fn add(&mut self, name: String, shape: Vec<usize>, numbers: Vec<f32>) -> Result<()> {
+    /// Adds a tensor, its numbers row after row.
+    pub(crate) fn add(&mut self, name: String, shape: Vec<usize>, numbers: Vec<f32>) -> Result<()> {
         if name == "__metadata__" || self.0.contains_key(&name) {
             return Err(Error::Config {
                 field: "the name of a parameter",
@@ -74,7 +75,8 @@ impl Tensors {
         self.take(name, &[size])
     }
 
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Refusal> {
+    /// The numbers of this name and shape, row after row.
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Refusal> {
         match self.0.remove(name) {
             None => Err(unfit(format!("a file without {name}, of shape {shape:?}"))),
             Some(found) if found.shape == shape => Ok(found.numbers),
@@ -82,6 +84,22 @@ impl Tensors {
                 Err(unfit(format!("a file with {name} of shape {:?}, not {shape:?}", found.shape)))
             }
         }
+    }
+
+    /// That all of them were taken.
+    pub(crate) fn finished(&self) -> Result<(), Refusal> {
+        match self.0.first_key_value() {
+            None => Ok(()),
+            Some((name, Numbers { shape, .. })) => {
+                Err(unfit(format!("a file with {name}, of shape {shape:?}, which is not expected")))
+            }
+        }
+    }
+
+    /// A file's contents, with an entry of its metadata.
+    fn serialize(&self, key: &str, value: String) -> std::io::Result<Vec<u8>> {
+        let metadata = [(key.to_owned(), value)].into_iter().collect();
+        safetensors::serialize(&self.0, Some(metadata)).map_err(std::io::Error::other)
     }
 
     /// How many numbers they are in all.
@@ -161,7 +179,7 @@ fn checksum(contents: &[u8]) -> Option<String> {
 
 /// Writes a file of this kind. What stood there before is replaced at once, or not at all.
 pub(crate) fn write(path: &Path, kind: &Kind, header: &impl Serialize, tensors: &Tensors) -> Result<()> {
-    let contents = || -> std::io::Result<Vec<u8>> {
+    put(path, || {
         let signed = serde_json::to_string(&Signed {
             crc32: "00000000".into(),
             kind: kind.name.into(),
@@ -169,14 +187,27 @@ pub(crate) fn write(path: &Path, kind: &Kind, header: &impl Serialize, tensors: 
             crate_version: env!("CARGO_PKG_VERSION").into(),
             header,
         })?;
-        let metadata = [("mpo".to_owned(), signed)].into_iter().collect();
-        let mut contents =
-            safetensors::serialize(&tensors.0, Some(metadata)).map_err(std::io::Error::other)?;
+        let mut contents = tensors.serialize("mpo", signed)?;
         if let Some(checksum) = checksum(&contents) {
             contents[CHECKSUM].copy_from_slice(checksum.as_bytes());
         }
         Ok(contents)
-    };
+    })
+}
+
+/// Writes a file of these tensors and nothing of the library's own, as PyTorch's programs do.
+pub(crate) fn write_plain(path: &Path, tensors: &Tensors) -> Result<()> {
+    put(path, || tensors.serialize("format", "pt".into()))
+}
+
+/// Reads the tensors of a file that any program wrote.
+pub(crate) fn read_plain(path: &Path) -> Result<Tensors> {
+    let contents = std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    Tensors::parse(&contents).map_err(|refusal| refusal.of(path))
+}
+
+/// Puts these contents in the place of what stood there, at once, or not at all.
+pub(crate) fn put(path: &Path, contents: impl FnOnce() -> std::io::Result<Vec<u8>>) -> Result<()> {
     replace(path, |mut file| {
         let written =
             contents().and_then(|contents| file.write_all(&contents)).and_then(|()| file.sync_all());
@@ -223,12 +254,8 @@ fn parse<H: DeserializeOwned, T>(
     let Signed { header, .. } = from_json(signed)?;
     let mut tensors = Tensors::parse(contents)?;
     let loaded = load(header, &mut tensors)?;
-    match tensors.0.first_key_value() {
-        None => Ok(loaded),
-        Some((name, Numbers { shape, .. })) => {
-            Err(unfit(format!("a file with {name}, of shape {shape:?}, which is not expected")))
-        }
-    }
+    tensors.finished()?;
+    Ok(loaded)
 }
 
 fn from_json<H: DeserializeOwned>(text: &str) -> Result<H, Refusal> {

@@ -6,7 +6,7 @@ mod backward;
 
 pub(crate) mod critic;
 mod layers;
-mod moments;
+pub(crate) mod moments;
 mod names;
 mod normalised;
 mod on_host;

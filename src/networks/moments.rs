@@ -26,10 +26,10 @@ const MEMORY: f64 = 1_000.0;
 
 /// A number that never changes, but for how it is rounded, is not blown up: the smallest unit is this part of
 /// the mean.
-const SMALLEST_PART: f32 = 1e-6;
+pub(crate) const SMALLEST_PART: f32 = 1e-6;
 
 /// Nor is one that is always 0. Squares of numbers below it are none in single precision.
-const SMALLEST_UNIT: f32 = 1e-15;
+pub(crate) const SMALLEST_UNIT: f32 = 1e-15;
 
 /// Numbers further from the mean count as being this far from it: the sums of their squares stay numbers.
 const FARTHEST: f32 = 1e16;
@@ -39,10 +39,10 @@ const FARTHEST: f32 = 1e16;
 const REACH: f32 = 10.0;
 
 /// Normalised observations are clipped here: those far off are rare, and should not drown the rest.
-const LARGEST: f32 = 10.0;
+pub(crate) const LARGEST: f32 = 10.0;
 
 /// Observations that are not normalised are clipped here, so that gradients stay finite.
-const LARGEST_RAW: f32 = 1e3;
+pub(crate) const LARGEST_RAW: f32 = 1e3;
 
 /// Observations as the first layer sees them: normalised, where that is wanted, and clipped.
 pub(crate) fn normalised(moments: Option<&Moments>, observations: Tensor<2>) -> Tensor<2> {

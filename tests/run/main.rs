@@ -21,5 +21,6 @@ mod offline;
 mod real_time;
 mod rows;
 mod sources;
+mod tensorboard;
 mod trainer;
 mod trainers;

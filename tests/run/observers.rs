@@ -11,7 +11,7 @@ use crate::common::tensors::numbers;
 use crate::environments::{Hot, Log, Recorder};
 use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use burn::tensor::Device;
-use mpo::observers::{BestPolicy, EvaluationTable, JsonLines, LearningCurve, MetricsTable};
+use mpo::observers::{BestPolicy, EvaluationTable, JsonLines, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
     ActionBounds, Environment, Error, Event, Metrics, Observer, Policy, Progress, Resumed, Step, Trainer,
     TrainerConfig,
@@ -362,4 +362,28 @@ fn the_best_policy_is_kept() {
     let saved: Vec<u32> = actions.iter().map(|pair| pair[1]).collect();
     assert_eq!(saved, [current[2], current[2], actions[2][0], actions[2][0]]);
     assert_ne!(actions[2][0], current[2]);
+}
+
+/// Where standard error is no terminal the bar's evaluations stand there as lines, and nothing else.
+#[test]
+fn a_log_has_a_line_an_evaluation() {
+    const CHILD: &str = "MPO_TEST_LOGGED";
+    if std::env::var_os(CHILD).is_some() {
+        trainer(config()).observe(ProgressBar::new()).run().unwrap();
+        return;
+    }
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap());
+    process.args(["--exact", "observers::a_log_has_a_line_an_evaluation", "--nocapture"]).env(CHILD, "1");
+    let output = process.output().unwrap();
+    assert!(output.status.success());
+    let log = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for (line, steps) in lines.iter().zip([15, 30, 33]) {
+        assert!(line.starts_with(&format!("{steps}/33 steps and ")), "{log}");
+        assert!(
+            line.contains(" updates in ") && line.contains(" s, return ") && line.ends_with(')'),
+            "{log}"
+        );
+    }
 }

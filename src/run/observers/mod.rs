@@ -4,6 +4,7 @@ mod best_policy;
 mod json_lines;
 mod lines;
 mod tables;
+mod tensorboard;
 
 #[cfg(feature = "plot")]
 mod learning_curve;
@@ -17,3 +18,4 @@ pub use learning_curve::LearningCurve;
 #[cfg(feature = "progress")]
 pub use progress_bar::ProgressBar;
 pub use tables::{EvaluationTable, MetricsTable};
+pub use tensorboard::TensorBoard;

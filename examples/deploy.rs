@@ -1,0 +1,54 @@
+//! A trained policy in a control loop of 1 kHz, and how long an action takes: nothing here trains.
+//!
+//! ```text
+//! cargo run --release --example deploy -- runs/cartpole/policy.mpo
+//! ```
+
+use std::error::Error;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use mpo::{Device, Policy};
+
+const PERIOD: Duration = Duration::from_millis(1);
+const TICKS: u32 = 5_000;
+
+/// What the robot's sensors say: its own code stands here.
+fn measure(observation: &mut [f32], tick: u32) {
+    let seconds = (PERIOD * tick).as_secs_f32();
+    observation
+        .iter_mut()
+        .zip(1_u8..)
+        .for_each(|(number, place)| *number = (seconds * f32::from(place)).sin());
+}
+
+/// What its motors are told.
+fn apply(_action: &[f32]) {}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args().nth(1).ok_or("which policy? deploy POLICY.mpo")?;
+    let device: Device = mpo::device(mpo::devices::default_backend())?;
+    let policy = Policy::load(&file, &device)?;
+    let mut observation = vec![0.0; mpo::Actor::observation_size(policy.actor())];
+    println!("{} numbers in, actions within {:?}", observation.len(), policy.bounds());
+    // The first action takes longer, as memory and threads are made.
+    apply(&policy.act(&observation)?);
+
+    let mut latencies = Vec::with_capacity(TICKS as usize);
+    let (start, mut late) = (Instant::now(), 0);
+    for tick in 0..TICKS {
+        let begun = Instant::now();
+        measure(&mut observation, tick);
+        apply(&policy.act(&observation)?);
+        latencies.push(begun.elapsed());
+        // To the next tick of the clock, not a period from now: a late action delays no other.
+        match (start + PERIOD * (tick + 1)).checked_duration_since(Instant::now()) {
+            Some(rest) => sleep(rest),
+            None => late += 1,
+        }
+    }
+    latencies.sort_unstable();
+    let [middle, p99] = [50, 99].map(|part| latencies[latencies.len() * part / 100].as_secs_f64() * 1e6);
+    println!("{TICKS} actions at 1 kHz: p50 {middle:.0} µs, p99 {p99:.0} µs; {late} ticks missed");
+    Ok(())
+}
