@@ -10,7 +10,7 @@ use mpo::{ReplayBuffer, Rng, Stream, TargetNetworks};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (device, config) = (mpo::device(mpo::devices::default_backend())?, MpoConfig::default());
     let mut environment = mpo::envs::Cartpole::balance();
-    let (size, bounds) = (environment.observation_size(), environment.action_bounds());
+    let (size, bounds) = (environment.observation_size(), environment.action_space());
     let streams = [Stream::Weights, Stream::ActionSamples, Stream::Exploration];
     let [mut rng, mut samples, noise] = streams.map(|stream| Rng::stream(1, stream));
     let mut actor = GaussianActor::new(&config.actor, size, bounds.size(), &device, &mut rng)?;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             target.copy(&actor, &critic);
         }
     }
-    let policy = Policy::new(average).with_bounds(bounds)?;
+    let policy = Policy::new(average).with_action_space(bounds)?;
     println!("force when upright: {:?}", policy.act(&[0.0, 1.0, 0.0, 0.0, 0.0])?);
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
-use crate::experience::environment::ActionBounds;
+use crate::experience::environment::ActionSpace;
 use crate::experience::replay::ReplayBuffer;
 use crate::experience::vector::{Layout, VectorEnvironment};
 use crate::exploration::Explorer;
@@ -41,7 +41,7 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 
 impl MpoAgent {
     /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
-    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says
+    /// needed). Its actions are in [-1, 1] until a trainer or [`with_action_space`](Self::with_action_space) says
     /// otherwise.
     ///
     /// # Errors
@@ -69,9 +69,9 @@ impl MpoAgent {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let Layout { rows, observation_size, action_bounds, .. } = environment.layout();
-        let agent = Self::new(config, observation_size, action_bounds.size(), device, seed)?;
-        agent.with_bounds(action_bounds)?.with_rows(rows)
+        let Layout { rows, observation_size, action_space, .. } = environment.layout();
+        let agent = Self::new(config, observation_size, action_space.size(), device, seed)?;
+        agent.with_action_space(action_space)?.with_rows(rows)
     }
 }
 
@@ -91,8 +91,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     ///
     /// # Errors
     /// If they are of another number of components than its actions.
-    pub fn with_bounds(mut self, bounds: ActionBounds) -> Result<Self> {
-        self.learner = self.learner.with_bounds(bounds)?;
+    pub fn with_action_space(mut self, bounds: ActionSpace) -> Result<Self> {
+        self.learner = self.learner.with_action_space(bounds)?;
         self.behaviour.follow(&self.learner);
         Ok(self)
     }

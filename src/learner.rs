@@ -15,7 +15,7 @@ use crate::backends::{both, on_its_threads};
 use crate::checks::{check, check_size};
 use crate::error::Result;
 use crate::experience::batch::Batch;
-use crate::experience::environment::ActionBounds;
+use crate::experience::environment::ActionSpace;
 use crate::experience::replay::ReplayBuffer;
 use crate::host::read;
 use crate::learner::config::{ImproveAt, MpoConfig};
@@ -88,8 +88,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     ///
     /// # Errors
     /// If they are of another number of components than its actions.
-    pub fn with_bounds(mut self, bounds: ActionBounds) -> Result<Self> {
-        self.average = self.average.with_bounds(bounds)?;
+    pub fn with_action_space(mut self, bounds: ActionSpace) -> Result<Self> {
+        self.average = self.average.with_action_space(bounds)?;
         Ok(self)
     }
 

@@ -39,7 +39,7 @@ pub use behaviour::Behaviour;
 pub use error::{BoxedError, Error, Result};
 pub use experience::action::Action;
 pub use experience::batch::{Batch, Improved};
-pub use experience::environment::{ActionBounds, Environment, Step};
+pub use experience::environment::{ActionSpace, Environment, Step};
 pub use experience::environments::{Environments, RowError};
 pub use experience::recorded::RecordedEpisode;
 pub use experience::replay::{EpisodeWriter, ReplayBuffer};

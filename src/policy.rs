@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::checks::{check_any, check_finite, check_size};
 use crate::error::Result;
-use crate::experience::environment::ActionBounds;
+use crate::experience::environment::ActionSpace;
 use crate::files::file::{Kind, Refusal, check_same};
 use crate::files::tensor_file::{self, Tensors};
 use crate::host::{tensor, to_host};
@@ -24,14 +24,14 @@ pub(crate) const ACTION: &str = "the policy's action";
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use mpo::{ActionBounds, MpoAgent, MpoConfig, Policy};
+/// use mpo::{ActionSpace, MpoAgent, MpoConfig, Policy};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("policy.mpo");
 /// let agent = MpoAgent::new(MpoConfig::default(), 5, 1, &Device::flex(), 1)?;
-/// let bounds = ActionBounds::new(vec![0.0], vec![12.0])?;
-/// agent.policy().clone().with_bounds(bounds)?.save(&file)?;
+/// let bounds = ActionSpace::bounded(vec![0.0], vec![12.0])?;
+/// agent.policy().clone().with_action_space(bounds)?.save(&file)?;
 ///
 /// // On the robot:
 /// let policy = Policy::load(&file, &Device::flex())?;
@@ -43,21 +43,21 @@ pub(crate) const ACTION: &str = "the policy's action";
 #[derive(Debug, Clone)]
 pub struct Policy<A: Actor = GaussianActor> {
     actor: A,
-    bounds: ActionBounds,
+    bounds: ActionSpace,
 }
 
 impl<A: Actor> Policy<A> {
     /// The policy of this network, for actions inside [-1, 1].
     pub fn new(actor: A) -> Self {
-        Self { bounds: ActionBounds::symmetric(actor.action_size()), actor }
+        Self { bounds: ActionSpace::symmetric(actor.action_size()), actor }
     }
 
     /// The same policy for actions inside other bounds: those of the
-    /// [environment](crate::Environment::action_bounds).
+    /// [environment](crate::Environment::action_space).
     ///
     /// # Errors
     /// If the bounds are not of as many components as the policy's action.
-    pub fn with_bounds(self, bounds: ActionBounds) -> Result<Self> {
+    pub fn with_action_space(self, bounds: ActionSpace) -> Result<Self> {
         check_size("the action bounds", bounds.size(), self.actor.action_size())?;
         Ok(Self { bounds, ..self })
     }
@@ -73,12 +73,12 @@ impl<A: Actor> Policy<A> {
     }
 
     /// The bounds of its actions, in the environment's units.
-    pub fn bounds(&self) -> &ActionBounds {
+    pub fn action_space(&self) -> &ActionSpace {
         &self.bounds
     }
 
     /// The action to take at one observation, the policy's mean: in the environment's units, and inside its
-    /// [bounds](Self::bounds).
+    /// [bounds](Self::action_space).
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
@@ -199,8 +199,8 @@ impl<A: Actor> Policy<A> {
 
     fn of_file(actor: A, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
         let actor = tensors.take_module("", actor)?;
-        let bounds = ActionBounds::new(header.action_low, header.action_high);
-        let policy = bounds.and_then(|bounds| Self::new(actor).with_bounds(bounds));
+        let bounds = ActionSpace::bounded(header.action_low, header.action_high);
+        let policy = bounds.and_then(|bounds| Self::new(actor).with_action_space(bounds));
         policy.map_err(|error| error.to_string().into())
     }
 }

@@ -104,7 +104,7 @@ pub fn train<E: Environment + Clone + Send>(
     arguments: &Arguments,
 ) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
-    let (observation, bounds) = (environment.observation_size(), environment.action_bounds());
+    let (observation, bounds) = (environment.observation_size(), environment.action_space());
     let config = settings::with(arguments.preset.unwrap_or(task.preset).config(), &arguments.settings)?;
     let agent = MpoAgent::new(config, observation, bounds.size(), &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
@@ -140,7 +140,7 @@ pub fn train<E: Environment + Clone + Send>(
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
-    trainer.agent().policy().clone().with_bounds(bounds)?.save(folder.join("policy.mpo"))?;
+    trainer.agent().policy().clone().with_action_space(bounds)?.save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }

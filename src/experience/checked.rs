@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::checks::{check, check_finite, check_reward, check_size};
 use crate::error::{BoxedError, Error, Result};
-use crate::experience::environment::{ActionBounds, Step};
+use crate::experience::environment::{ActionSpace, Step};
 use crate::experience::replay::STREAMS;
 use crate::experience::vector::VectorEnvironment;
 
@@ -14,7 +14,7 @@ use crate::experience::vector::VectorEnvironment;
 pub(crate) struct Checked<E> {
     environment: E,
     rows: usize,
-    bounds: ActionBounds,
+    bounds: ActionSpace,
     observation_size: usize,
     /// When it last answered.
     answered: Instant,
@@ -28,8 +28,8 @@ impl<E: VectorEnvironment> Checked<E> {
         check("Layout::rows", layout.rows, |rows| (1..=STREAMS).contains(rows), "1 to 4096")?;
         let observation_size = layout.observation_size;
         check("Environment::observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        let bounds = layout.action_bounds;
-        check("Environment::action_bounds", bounds.size(), |&size| size > 0, "at least 1 component")?;
+        let bounds = layout.action_space;
+        check("Environment::action_space", bounds.size(), |&size| size > 0, "at least 1 component")?;
         let (answered, reaction) = (Instant::now(), Duration::ZERO);
         Ok(Self { rows: layout.rows, bounds, environment, observation_size, answered, reaction })
     }
@@ -54,7 +54,7 @@ impl<E: VectorEnvironment> Checked<E> {
         self.observation_size
     }
 
-    pub(crate) fn bounds(&self) -> &ActionBounds {
+    pub(crate) fn action_space(&self) -> &ActionSpace {
         &self.bounds
     }
 

@@ -6,12 +6,12 @@ use crate::error::{BoxedError, Error, Result};
 /// A task with continuous actions: the one trait to implement in order to train.
 ///
 /// The environment speaks its own units: observations as they are measured, actions inside
-/// [`action_bounds`](Environment::action_bounds). The policy works in [-1, 1]; the library maps between them
+/// [`action_space`](Environment::action_space). The policy works in [-1, 1]; the library maps between them
 /// and never hands over an action outside the bounds. Every episode has to end at some time, be it by
 /// truncation: an evaluation plays whole episodes.
 ///
 /// ```
-/// use mpo::{ActionBounds, Environment, Step};
+/// use mpo::{ActionSpace, Environment, Step};
 ///
 /// /// A point that is to be moved to zero: position and steps made.
 /// struct Point(f32, u32);
@@ -23,8 +23,8 @@ use crate::error::{BoxedError, Error, Result};
 ///         1
 ///     }
 ///
-///     fn action_bounds(&self) -> ActionBounds {
-///         ActionBounds::symmetric(1)
+///     fn action_space(&self) -> ActionSpace {
+///         ActionSpace::symmetric(1)
 ///     }
 ///
 ///     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
@@ -48,7 +48,7 @@ pub trait Environment {
     fn observation_size(&self) -> usize;
 
     /// The range of each component of an action, in the environment's units.
-    fn action_bounds(&self) -> ActionBounds;
+    fn action_space(&self) -> ActionSpace;
 
     /// Starts a new episode and returns its first observation.
     ///
@@ -89,22 +89,22 @@ impl Step {
 
 /// The lower and upper bound of each component of an action, in the environment's units.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ActionBounds {
+pub struct ActionSpace {
     low: Vec<f32>,
     high: Vec<f32>,
 }
 
-impl ActionBounds {
+impl ActionSpace {
     /// Bounds from their lower and upper ends.
     ///
     /// # Errors
     /// If there is no component, the lengths differ, or a lower end is not below its upper end, both finite.
-    pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
-        check("ActionBounds::low", low.len(), |&size| size > 0, "at least one component")?;
-        check_size("ActionBounds::high", high.len(), low.len())?;
+    pub fn bounded(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
+        check("ActionSpace::low", low.len(), |&size| size > 0, "at least one component")?;
+        check_size("ActionSpace::high", high.len(), low.len())?;
         for (&low, &high) in low.iter().zip(&high) {
             check(
-                "ActionBounds",
+                "ActionSpace",
                 (low, high),
                 |(low, high)| low < high && (high - low).is_finite(),
                 "a lower end below its upper end, both finite",

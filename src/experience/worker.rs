@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::BoxedError;
 use crate::experience::checked::panic_message;
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{ActionSpace, Environment, Step};
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///
@@ -37,7 +37,7 @@ pub struct Worker<E: Environment> {
     limit: Duration,
     thread: Option<Thread>,
     observation_size: usize,
-    bounds: ActionBounds,
+    bounds: ActionSpace,
     repeatable: bool,
 }
 
@@ -75,7 +75,7 @@ enum Request {
 }
 
 enum Answer {
-    Description { observation_size: usize, bounds: ActionBounds, repeatable: bool },
+    Description { observation_size: usize, bounds: ActionSpace, repeatable: bool },
     Reset(Result<Vec<f32>, BoxedError>),
     Step(Result<Step, BoxedError>),
 }
@@ -120,7 +120,7 @@ fn spawn<E: Environment + 'static>(make: Arc<dyn Fn() -> E + Send + Sync>) -> Th
             let answer = match request {
                 Request::Describe => Answer::Description {
                     observation_size: environment.observation_size(),
-                    bounds: environment.action_bounds(),
+                    bounds: environment.action_space(),
                     repeatable: environment.repeatable(),
                 },
                 Request::Reset(seed) => Answer::Reset(environment.reset(seed).map_err(Into::into)),
@@ -157,7 +157,7 @@ impl<E: Environment + 'static> Environment for Worker<E> {
         self.observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
+    fn action_space(&self) -> ActionSpace {
         self.bounds.clone()
     }
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use self::options::Source;
 use self::process::{Answers, Process};
 use self::protocol::{Actions, Ask, Description, array, frame, numbers};
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{ActionSpace, Environment, Step};
 
 /// An environment in a Python process of its own.
 ///
@@ -54,7 +54,7 @@ use crate::experience::environment::{ActionBounds, Environment, Step};
 pub struct Gymnasium {
     options: Arc<GymnasiumOptions>,
     description: Description,
-    bounds: ActionBounds,
+    bounds: ActionSpace,
     process: Option<Process>,
     /// Between a reset and the episode's end.
     playing: bool,
@@ -131,7 +131,7 @@ impl Gymnasium {
         };
         let bounds = match description.action.clone() {
             Actions::Box { low, high } => {
-                ActionBounds::new(low, high).map_err(|error| refused(format!("a Box ({error})")))?
+                ActionSpace::bounded(low, high).map_err(|error| refused(format!("a Box ({error})")))?
             }
             Actions::Discrete { count } => return Err(refused(format!("Discrete({count})"))),
         };
@@ -180,7 +180,7 @@ impl Environment for Gymnasium {
         self.description.observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
+    fn action_space(&self) -> ActionSpace {
         self.bounds.clone()
     }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::Learner;
 use crate::error::Result;
-use crate::experience::environment::ActionBounds;
+use crate::experience::environment::ActionSpace;
 use crate::files::file::{Refusal, check_same};
 use crate::files::tensor_file::Tensors;
 use crate::host::{tensor, to_host};
@@ -51,8 +51,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
             config: self.config.clone(),
             observation_size: self.actor.observation_size(),
             action_size: self.actor.action_size(),
-            action_low: self.average.bounds().low().to_vec(),
-            action_high: self.average.bounds().high().to_vec(),
+            action_low: self.average.action_space().low().to_vec(),
+            action_high: self.average.action_space().high().to_vec(),
             updates: self.updates,
             informed: self.informed,
             optimizer_steps: [self.critic_step.optimizer().steps(), self.m_step.optimizer().steps()],
@@ -75,7 +75,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         if !(0.0..=1.0).contains(&header.informed) {
             return Err(format!("a share of informed E-steps of {}", header.informed).into());
         }
-        let bounds = ActionBounds::new(header.action_low, header.action_high);
+        let bounds = ActionSpace::bounded(header.action_low, header.action_high);
         let bounds = bounds.map_err(|error| error.to_string())?;
         let [critic_steps, policy_steps] = header.optimizer_steps;
         let actor = tensors.take_module("actor", self.actor.clone())?;
@@ -114,7 +114,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         Ok(Self {
             config: header.config,
             device: self.device.clone(),
-            average: Policy::new(average).with_bounds(bounds).map_err(|error| error.to_string())?,
+            average: Policy::new(average).with_action_space(bounds).map_err(|error| error.to_string())?,
             actor,
             critic,
             target,

@@ -53,7 +53,7 @@ fn spaces_that_are_not_served() {
     for (callable, words) in [
         ("unbounded", ["the action space is Box([-1.0, -inf], [1.0, 1.0])", action]),
         ("whole_numbers", ["the action space is Box([0], [255])", action]),
-        ("empty_range", ["the action space is a Box (ActionBounds is (1.0, 1.0)", action]),
+        ("empty_range", ["the action space is a Box (ActionSpace is (1.0, 1.0)", action]),
         ("choices", ["the action space is Discrete(4)", action]),
         ("words", ["the observation space is Text(8)", "a fixed number of numbers"]),
         ("several", ["the environment is Troubled", "one environment"]),

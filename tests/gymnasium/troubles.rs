@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mpo::gymnasium::GymnasiumError;
-use mpo::{ActionBounds, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig};
+use mpo::{ActionSpace, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig};
 
 use crate::python::{ends_within, says, there, troubled, troubles};
 
@@ -14,7 +14,7 @@ fn an_environment_is_played() {
     }
     let mut environment = troubles("Troubled").make().unwrap();
     assert_eq!(environment.observation_size(), 2);
-    assert_eq!(environment.action_bounds(), ActionBounds::new(vec![-2.0], vec![3.0]).unwrap());
+    assert_eq!(environment.action_space(), ActionSpace::bounded(vec![-2.0], vec![3.0]).unwrap());
     assert!(!environment.repeatable());
     assert!(troubles("Troubled").repeatable(true).make().unwrap().repeatable());
     for seed in [7, u64::MAX] {
