@@ -1,5 +1,6 @@
 //! A learner and what acts for it, as one: [`MpoAgent`].
 
+pub(crate) mod choices;
 mod saved;
 
 use burn::tensor::Device;
@@ -8,7 +9,7 @@ use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
-use crate::experience::environment::ActionSpace;
+use crate::action_space::ActionSpace;
 use crate::experience::replay::ReplayBuffer;
 use crate::experience::vector::{Layout, VectorEnvironment};
 use crate::exploration::Explorer;
@@ -87,12 +88,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Self { behaviour: Behaviour::new(learner.latest_policy(), exploration, rng)?, learner })
     }
 
-    /// The same agent for an environment with these bounds, which its policies are deployed in.
+    /// The same agent for an environment with these actions, which its policies are deployed in.
     ///
     /// # Errors
-    /// If they are of another number of components than its actions.
-    pub fn with_action_space(mut self, bounds: ActionSpace) -> Result<Self> {
-        self.learner = self.learner.with_action_space(bounds)?;
+    /// If they are not of as many components as its own, or not of the same choices.
+    pub fn with_action_space(mut self, space: ActionSpace) -> Result<Self> {
+        self.learner = self.learner.with_action_space(space)?;
         self.behaviour.follow(&self.learner);
         Ok(self)
     }

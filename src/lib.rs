@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod action_space;
 mod agent;
 mod backends;
 mod behaviour;
@@ -33,13 +34,15 @@ pub use burn::tensor::Device;
 pub use mathematics::{dual, targets};
 pub use run::observers;
 
+pub use action_space::ActionSpace;
 pub use agent::MpoAgent;
+pub use agent::choices::DiscreteAgent;
 pub use backends::device;
 pub use behaviour::Behaviour;
 pub use error::{BoxedError, Error, Result};
 pub use experience::action::Action;
 pub use experience::batch::{Batch, Improved};
-pub use experience::environment::{ActionSpace, Environment, Step};
+pub use experience::environment::{Environment, Step};
 pub use experience::environments::{Environments, RowError};
 pub use experience::recorded::RecordedEpisode;
 pub use experience::replay::{EpisodeWriter, ReplayBuffer};
@@ -55,10 +58,13 @@ pub use learner::e_step::{EStep, EStepConfig, EStepSolution, TemperatureSolver};
 pub use learner::m_step::{MStep, MStepConfig, MStepReport, MultiplierConfig};
 pub use learner::metrics::Metrics;
 pub use learner::target_networks::{SampledActions, TargetNetworks};
-pub use mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
+pub use mathematics::categorical::Categorical;
+pub use mathematics::distribution::{Constraint, DecoupledKl, Distribution, Enumeration, Multipliers};
 pub use mathematics::gaussian::{Gaussian, PolicyGradient, Scale, Scatter, Statistics, policy_gradient};
 pub use networks::actor::{Actor, GaussianActor};
+pub use networks::categorical_actor::CategoricalActor;
 pub use networks::critic::Critic;
+pub use networks::discrete_q_network::DiscreteQNetwork;
 pub use networks::q_network::QNetwork;
 pub use policy::Policy;
 pub use rng::{Rng, Stream};

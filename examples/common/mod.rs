@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
+    Actor, Critic, Device, Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
     TrainerConfig, VectorEnvironment,
 };
 use settings::Setting;
@@ -96,17 +96,17 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
+/// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
 /// policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
-pub fn train<E: Environment + Clone + Send>(
+pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     task: &Task,
     environment: E,
     arguments: &Arguments,
-) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
+    make: impl FnOnce(MpoConfig, &E, &Device, u64) -> mpo::Result<MpoAgent<A, C>>,
+) -> Result<(MpoAgent<A, C>, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
-    let (observation, bounds) = (environment.observation_size(), environment.action_space());
     let config = settings::with(arguments.preset.unwrap_or(task.preset).config(), &arguments.settings)?;
-    let agent = MpoAgent::new(config, observation, bounds.size(), &arguments.backend.device, arguments.seed)?;
+    let agent = make(config, &environment, &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let trainer_config = TrainerConfig {
         environment_steps,
@@ -140,13 +140,14 @@ pub fn train<E: Environment + Clone + Send>(
         .observe(warn_of_failed_saves)
         .observe(stop_on_ctrl_c()?);
     let summary = trainer.run()?;
-    trainer.agent().policy().clone().with_action_space(bounds)?.save(folder.join("policy.mpo"))?;
+    trainer.agent().policy().save(folder.join("policy.mpo"))?;
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }
 
 /// Goes on with an earlier run where the arguments say so, and tells of it.
-fn resume<E: VectorEnvironment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mpo::Result<Resumed> {
+fn resume<E: VectorEnvironment, A: Actor, C: Critic>(
+    trainer: &mut Trainer<E, A, C>, arguments: &Arguments) -> mpo::Result<Resumed> {
     if arguments.resume.is_none() {
         return Ok(Resumed::default());
     }

@@ -2,7 +2,8 @@
 
 use super::JointState;
 use super::error::ControlError;
-use crate::experience::environment::{ActionSpace, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 use crate::rng::{Rng, Stream};
 
 /// The control steps after which every episode is cut off.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::checks::{check_finite, check_reward, check_size};
 use crate::error::{Error, Result};
 use crate::experience::action::Action;
-use crate::experience::environment::{ActionSpace, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::Step;
 use crate::experience::replay::ReplayBuffer;
 
 /// An episode that was recorded: by a person, another controller, an earlier run.

@@ -1,7 +1,8 @@
 //! Several environments stepped at once: [`VectorEnvironment`], and its ways from and to one [`Environment`].
 
 use crate::error::BoxedError;
-use crate::experience::environment::{ActionSpace, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 
 /// Environments of one kind that are stepped together, each of them a *row*: what a
 /// [`Trainer`](crate::Trainer) collects from.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::error::BoxedError;
 use crate::experience::checked::panic_message;
-use crate::experience::environment::{ActionSpace, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///

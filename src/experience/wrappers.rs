@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::checks::{check, check_any};
 use crate::error::Result;
-use crate::experience::environment::{ActionSpace, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 
 /// An environment whose episodes are cut off after some steps, if they have not ended before. A task without
 /// an end needs one: the training begins anew from time to time, and an evaluation plays whole episodes.

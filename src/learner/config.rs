@@ -11,7 +11,7 @@ use crate::learner::e_step::EStepConfig;
 use crate::learner::m_step::{MStepConfig, MultiplierConfig};
 use crate::mathematics::distribution::Constraint;
 use crate::networks::{
-    Activation, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig, OptimizerConfig, QNetworkConfig,
+    Activation, CategoricalActorConfig, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig, OptimizerConfig, QNetworkConfig,
 };
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
@@ -31,8 +31,10 @@ pub struct MpoConfig {
     pub critic: QNetworkConfig,
     /// The critic's optimizer.
     pub critic_optimizer: OptimizerConfig,
-    /// The policy network.
+    /// The policy network for components inside bounds.
     pub actor: GaussianActorConfig,
+    /// The policy network for choices.
+    pub choices: CategoricalActorConfig,
     /// How it explores.
     pub exploration: Exploration,
     /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216.
@@ -91,6 +93,7 @@ impl Default for MpoConfig {
             critic: QNetworkConfig::default(),
             critic_optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig::default(),
+            choices: CategoricalActorConfig::default(),
             exploration: Exploration::default(),
             sampled_actions: 20,
             batch_size: 256,
@@ -136,6 +139,7 @@ impl MpoConfig {
                 loss: CriticLoss::Huber,
             },
             critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
+            choices: CategoricalActorConfig { network: network.clone(), uniform_share: 0.0 },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Full,

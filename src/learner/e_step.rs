@@ -67,7 +67,7 @@ pub enum TemperatureSolver {
 ///
 /// # fn main() -> mpo::Result<()> {
 /// let values = Tensor::from_floats([[0.0, 1.0, 2.0], [5.0, 5.0, 8.0]], &Device::flex());
-/// let solution = EStep::new(EStepConfig::default())?.solve(values)?;
+/// let solution = EStep::new(EStepConfig::default())?.solve(values, None)?;
 /// assert!((solution.dual.kl - 0.1).abs() < 1e-6);
 /// assert!(solution.dual.interior);
 /// # Ok(())
@@ -113,25 +113,14 @@ impl EStep {
         &self.config
     }
 
-    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`.
-    ///
-    /// # Errors
-    /// If there is no state or action, or a value is not finite; the E-step then stays as it was.
-    pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
-        self.solve_from(values, None)
-    }
-
-    /// The same where the actions are all that there are, rather than samples: `prior` holds the policy's
-    /// probability of each, `[batch, actions]`, in place of 1/M.
+    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`. Where the
+    /// actions are all that there are, rather than samples, `prior` holds the policy's probability of each,
+    /// `[batch, actions]`, in place of 1/M.
     ///
     /// # Errors
     /// If there is no state or action, a value is not finite, or the probabilities of a state are negative or
     /// do not sum to 1; the E-step then stays as it was.
-    pub fn solve_with_prior(&mut self, values: Tensor<2>, prior: Tensor<2>) -> Result<EStepSolution> {
-        self.solve_from(values, Some(prior))
-    }
-
-    fn solve_from(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
+    pub fn solve(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
         let (shape, device) = (values.dims(), values.device());
         check_shape("action values", &shape, &shape)?;
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;

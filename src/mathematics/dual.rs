@@ -105,12 +105,12 @@ impl Dual {
     /// 1/M.
     ///
     /// # Errors
-    /// If the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-6).
+    /// If the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-5).
     pub fn with_prior(mut self, mut prior: Vec<f64>) -> Result<Self> {
         check_size("prior", prior.len(), self.below_max.len())?;
         for state in prior.chunks_mut(self.samples) {
             let sum: f64 = state.iter().sum();
-            let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-6;
+            let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-5;
             check("prior", sum, |_| valid, "probabilities of each state that sum to 1")?;
             state.iter_mut().for_each(|p| *p /= sum);
         }

@@ -1,5 +1,6 @@
 //! Pure mathematics, without networks or settings: the dual, distributions, targets.
 
+pub(crate) mod categorical;
 pub(crate) mod distribution;
 pub mod dual;
 pub(crate) mod gaussian;

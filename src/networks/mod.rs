@@ -3,9 +3,12 @@
 pub(crate) mod actor;
 mod average;
 mod backward;
+pub(crate) mod categorical_actor;
 
 pub(crate) mod critic;
+pub(crate) mod discrete_q_network;
 mod layers;
+mod made_of_settings;
 mod moments;
 mod names;
 mod normalised;
@@ -14,15 +17,20 @@ mod optimizer;
 mod parameters;
 pub(crate) mod q_network;
 mod rows;
+mod trunk;
 mod value_units;
 
 pub(crate) use actor::{Actor, GaussianActor};
 pub use actor::{Covariance, GaussianActorConfig};
 pub use average::follow;
 pub use backward::Backward;
+pub(crate) use categorical_actor::CategoricalActor;
+pub use categorical_actor::CategoricalActorConfig;
 pub(crate) use critic::Critic;
 pub use critic::{CriticLoss, sampled_values};
+pub(crate) use discrete_q_network::DiscreteQNetwork;
 pub use layers::{Activation, NetworkConfig, linear};
+pub use made_of_settings::MadeOfSettings;
 pub(crate) use names::names;
 pub use normalised::{Normalised, PopArt, Rescale};
 pub use optimizer::{Optimizer, OptimizerConfig};

@@ -61,7 +61,7 @@ pub struct QNetwork {
 }
 
 /// If values are normalised, they start near their mean.
-const NORMALISED_OUTPUT_GAIN: f64 = 0.01;
+pub(super) const NORMALISED_OUTPUT_GAIN: f64 = 0.01;
 
 impl QNetwork {
     /// A critic for these sizes, on the autodiff side of `device`.

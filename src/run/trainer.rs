@@ -69,7 +69,7 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
 type Training<T> = fn(&mut T) -> Result<StopReason>;
 
 impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// A trainer of `agent` in `environment`. The agent's policies get the environment's action bounds.
+    /// A trainer of `agent` in `environment`. The agent's policies get the environment's actions.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range, or the environment does not fit the agent.
@@ -112,7 +112,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         check_fits(&environment, self.run.agent.actor())?;
         let bounds = environment.action_space();
         let same = |bounds: &&_| *bounds == self.environment.action_space();
-        check("the evaluation environment's action bounds", bounds, same, "those of the one trained in")?;
+        check("the evaluation environment's actions", bounds, same, "those of the one trained in")?;
         self.evaluation = Some(environment);
         Ok(self)
     }

@@ -42,6 +42,22 @@ fn actions_that_are_none_are_refused_and_the_episode_goes_on() {
 }
 
 #[test]
+fn choices_come_as_whole_numbers() {
+    if !there() {
+        return;
+    }
+    let mut environment = troubles("choices").make().unwrap();
+    assert_eq!(environment.action_space(), ActionSpace::discrete(4));
+    environment.reset(1).unwrap();
+    for choice in [4.0, -1.0, 0.5] {
+        says(environment.step(&[choice]), &["the action is", "1 finite"]);
+    }
+    // The stand-in counts its choices from 10 on, and says what it was given.
+    assert_eq!(environment.step(&[3.0]).unwrap().observation, [1.0, 13.0]);
+    assert_eq!(environment.step(&[0.0]).unwrap().observation, [2.0, 10.0]);
+}
+
+#[test]
 fn what_goes_wrong_is_an_error_and_a_reset_begins_anew() {
     if !there() {
         return;

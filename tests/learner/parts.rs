@@ -46,11 +46,11 @@ fn composed_by_hand_they_are_the_agent() {
         (actor, critic) = target.prepare(actor, critic, &batch);
         let sampled = target.sample(batch.evaluated().unwrap(), config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        let next_values = batch.next_values(values.clone()).unwrap();
+        let next_values = batch.next_values(sampled.expected(values.clone())).unwrap();
         (critic, _) = critic_step.regress(&critic, &target, &batch, next_values).unwrap();
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;
-        let weights = e_step.solve(target.critic().in_units(values) + cost).unwrap().weights;
+        let weights = e_step.solve(target.critic().in_units(values) + cost, None).unwrap().weights;
         let improved = m_step.improve(&actor, states.observations, &states.policy, states.actions, weights);
         (actor, _) = improved.unwrap();
         average = follow(average, &actor.valid(), config.average_rate.max(1.0 / f64::from(update)));
@@ -92,7 +92,7 @@ fn a_step_leaves_its_learner_as_it_was() {
 fn rows_that_are_not_of_the_batch_are_refused() {
     let learner = agent(&config(), 3, 2, 1);
     let mut batch = learner.sample(&random_replay(20, 20, 3, 2), &mut rng(1)).unwrap();
-    let values = |rows: usize| Tensor::<2>::zeros([rows, 4], &Device::flex());
+    let values = |rows: usize| Tensor::<1>::zeros([rows], &Device::flex());
     let rows = batch.rows();
     batch.improved.truncated = vec![0];
     assert!(batch.evaluated().is_ok() && batch.next_values(values(rows + 1)).is_ok());

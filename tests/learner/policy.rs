@@ -242,7 +242,7 @@ fn actions_are_in_the_environments_units_and_inside_its_bounds() {
     refusals::refused(policy.act(&[1.0, 2.0]), "Size", &["observation", "2", "1"]);
     refusals::refused(policy.act(&[f32::NAN]), "NonFinite", &["observation"]);
     let other = policy.with_action_space(ActionSpace::symmetric(3));
-    refusals::refused(other, "Size", &["the action bounds", "3 values", "expected 2"]);
+    refusals::refused(other, "Size", &["the action space", "3 values", "expected 2"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common {
     pub mod double;
 }
 
+mod categorical;
 mod dual;
 mod estep;
 mod gaussian;

@@ -99,7 +99,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::experience::environment::{ActionSpace, Environment};
+    use crate::action_space::ActionSpace;
+    use crate::experience::environment::Environment;
 
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let count = values.len() as f64;
