@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use mpo::{MpoAgent, Policy};
 use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
+use mpo::{MpoAgent, Policy};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, ValueEnum};
 use mpo::envs::record_episode;
 use mpo::gymnasium::{DmControl, Gymnasium, GymnasiumOptions};
-use mpo::{Actor, Critic, Device, DiscreteAgent, Environment, MpoAgent, MpoConfig, Policy};
+use mpo::{Actor, Critic, Device, DiscreteAgent, Environment, HybridAgent, MpoAgent, MpoConfig};
+use mpo::{MultiDiscreteAgent, Policy};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 
@@ -84,7 +85,8 @@ fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     match (space.bounded_size(), space.choices()) {
         (_, []) => train_and_draw.run(environment, MpoAgent::of),
         (0, [_]) => train_and_draw.run(environment, DiscreteAgent::discrete_of),
-        _ => Err(format!("no example trains for {space:?}").into()),
+        (0, _) => train_and_draw.run(environment, MultiDiscreteAgent::multi_discrete_of),
+        _ => train_and_draw.run(environment, HybridAgent::hybrid_of),
     }
 }
 

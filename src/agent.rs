@@ -5,11 +5,11 @@ mod saved;
 
 use burn::tensor::Device;
 
+use crate::action_space::ActionSpace;
 use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
-use crate::action_space::ActionSpace;
 use crate::experience::replay::ReplayBuffer;
 use crate::experience::vector::{Layout, VectorEnvironment};
 use crate::exploration::Explorer;

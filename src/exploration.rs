@@ -294,8 +294,14 @@ mod tests {
             used.reset();
             let mut fresh = new(used.rng.clone());
             for _ in 0..50 {
-                assert_eq!(used.excursion(&ActionSpace::symmetric(2)), fresh.excursion(&ActionSpace::symmetric(2)));
-                assert_eq!(used.noise(&ActionSpace::symmetric(2)).z, fresh.noise(&ActionSpace::symmetric(2)).z);
+                assert_eq!(
+                    used.excursion(&ActionSpace::symmetric(2)),
+                    fresh.excursion(&ActionSpace::symmetric(2))
+                );
+                assert_eq!(
+                    used.noise(&ActionSpace::symmetric(2)).z,
+                    fresh.noise(&ActionSpace::symmetric(2)).z
+                );
             }
         }
     }
@@ -307,7 +313,8 @@ mod tests {
             let excursions = Excursions { uninformed: 1.0, informed: 1.0, phase: u64::MAX, hold };
             let exploration = Exploration { noise: NoiseColour::White, excursions: Some(excursions) };
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
-            let actions: Vec<Vec<f32>> = (0..STEPS).map(|_| explorer.excursion(&ActionSpace::symmetric(n)).unwrap()).collect();
+            let actions: Vec<Vec<f32>> =
+                (0..STEPS).map(|_| explorer.excursion(&ActionSpace::symmetric(n)).unwrap()).collect();
             for component in 0..n {
                 let pairs = actions.iter().zip(&actions[1..]);
                 let turns = pairs.filter(|(one, next)| one[component] != next[component]).count();
@@ -336,7 +343,10 @@ mod tests {
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             (0..steps).for_each(|_| drop(explorer.noise(&ActionSpace::symmetric(2))));
             let draws: Vec<Noise> = (0..DRAWS as u64)
-                .map(|seed| Explorer { rng: Rng::stream(seed, Stream::Replay), ..explorer.clone() }.noise(&ActionSpace::symmetric(2)))
+                .map(|seed| {
+                    Explorer { rng: Rng::stream(seed, Stream::Replay), ..explorer.clone() }
+                        .noise(&ActionSpace::symmetric(2))
+                })
                 .collect();
             let mean = |of: &dyn Fn(&Noise) -> f64| draws.iter().map(of).sum::<f64>() / DRAWS as f64;
             let moments = [0, 1].map(|component| {

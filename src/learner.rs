@@ -11,11 +11,11 @@ pub(crate) mod target_networks;
 
 use burn::tensor::{Device, Tensor};
 
+use crate::action_space::ActionSpace;
 use crate::backends::{both, on_its_threads};
 use crate::checks::{check, check_size};
 use crate::error::Result;
 use crate::experience::batch::Batch;
-use crate::action_space::ActionSpace;
 use crate::experience::replay::ReplayBuffer;
 use crate::host::read;
 use crate::learner::config::{ImproveAt, MpoConfig};
@@ -196,10 +196,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
                 preferences = preferences + penalty.cost.of(actions) * penalty.weight;
             }
             let solution = e_step.solve(preferences, states.probabilities.clone())?;
-            // M-step: fit the policy to the weighted actions, inside its trust regions.
-            let (observations, actions) = (states.observations.clone(), states.actions.clone());
-            let (actor, report) =
-                m_step.improve(&actor, observations, &states.policy, actions, solution.weights)?;
+            // M-step: move the policy to where they say, inside its trust regions.
+            let (actor, report) = m_step.follow(&actor, &states, &solution)?;
             Ok((actor, solution.dual, report))
         };
         let evaluate = || {

@@ -6,9 +6,9 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check_any, check_finite, check_size};
 use crate::error::Result;
-use crate::action_space::ActionSpace;
 use crate::files::file::{Kind, Refusal, check_same};
 use crate::files::tensor_file::{self, Tensors};
 use crate::host::{tensor, to_host};
@@ -236,7 +236,8 @@ impl<A: MadeOfSettings> Policy<A> {
         tensor_file::read(path.as_ref(), &FILE, |header: Header, tensors| {
             let Network { observation_size, action_size, actor } = &header.network;
             let found = || format!("of a network with the settings {actor}");
-            let settings = A::Settings::deserialize(actor).map_err(|_| Refusal::Other(found(), A::ACCEPTED))?;
+            let settings =
+                A::Settings::deserialize(actor).map_err(|_| Refusal::Other(found(), A::ACCEPTED))?;
             let (observation_size, space) = (*observation_size, header.space()?);
             if space.size() != *action_size {
                 return Err(format!("{} components of an action of {action_size}", space.size()).into());

@@ -16,8 +16,8 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    Actor, Critic, Device, Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress, Resumed, Summary, Trainer,
-    TrainerConfig, VectorEnvironment,
+    Actor, Critic, Device, Environment, Environments, Event, MpoAgent, MpoConfig, Observer, Progress,
+    Resumed, Summary, Trainer, TrainerConfig, VectorEnvironment,
 };
 use settings::Setting;
 
@@ -147,7 +147,9 @@ pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
 
 /// Goes on with an earlier run where the arguments say so, and tells of it.
 fn resume<E: VectorEnvironment, A: Actor, C: Critic>(
-    trainer: &mut Trainer<E, A, C>, arguments: &Arguments) -> mpo::Result<Resumed> {
+    trainer: &mut Trainer<E, A, C>,
+    arguments: &Arguments,
+) -> mpo::Result<Resumed> {
     if arguments.resume.is_none() {
         return Ok(Resumed::default());
     }
@@ -208,6 +210,8 @@ pub enum Preset {
     /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations
     /// alone.
     Simulation,
+    /// The modern preset with the parametric E-step.
+    Parametric,
 }
 
 impl Preset {
@@ -221,6 +225,7 @@ impl Preset {
             }
             Self::Default => MpoConfig::default(),
             Self::Simulation => MpoConfig::simulation(),
+            Self::Parametric => MpoConfig::parametric(),
         }
     }
 }

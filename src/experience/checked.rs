@@ -4,9 +4,9 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check, check_finite, check_reward, check_size};
 use crate::error::{BoxedError, Error, Result};
-use crate::action_space::ActionSpace;
 use crate::experience::environment::Step;
 use crate::experience::replay::STREAMS;
 use crate::experience::vector::VectorEnvironment;

@@ -1,7 +1,7 @@
 //! What the library asks of a simulation or a robot: [`Environment`].
 
-use crate::error::BoxedError;
 use crate::action_space::ActionSpace;
+use crate::error::BoxedError;
 
 /// A task: the one trait to implement in order to train.
 ///

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check_finite, check_reward, check_size};
 use crate::error::{Error, Result};
 use crate::experience::action::Action;
-use crate::action_space::ActionSpace;
 use crate::experience::environment::Step;
 use crate::experience::replay::ReplayBuffer;
 

@@ -1,7 +1,7 @@
 //! Several environments stepped at once: [`VectorEnvironment`], and its ways from and to one [`Environment`].
 
-use crate::error::BoxedError;
 use crate::action_space::ActionSpace;
+use crate::error::BoxedError;
 use crate::experience::environment::{Environment, Step};
 
 /// Environments of one kind that are stepped together, each of them a *row*: what a

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::action_space::ActionSpace;
 use crate::error::BoxedError;
 use crate::experience::checked::panic_message;
-use crate::action_space::ActionSpace;
 use crate::experience::environment::{Environment, Step};
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.

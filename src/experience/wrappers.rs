@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check, check_any};
 use crate::error::Result;
-use crate::action_space::ActionSpace;
 use crate::experience::environment::{Environment, Step};
 
 /// An environment whose episodes are cut off after some steps, if they have not ended before. A task without

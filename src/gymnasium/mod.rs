@@ -133,8 +133,7 @@ impl Gymnasium {
             accepted: protocol::ACTIONS.into(),
         };
         let Actions { low, high, choices } = description.action.clone();
-        let space =
-            ActionSpace::of_parts(low, high, choices).map_err(|error| refused(error.to_string()))?;
+        let space = ActionSpace::of_parts(low, high, choices).map_err(|error| refused(error.to_string()))?;
         let options = Arc::new(options);
         Ok(Self { options, description, space, process: Some(process), playing: false })
     }

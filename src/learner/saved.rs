@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Learner;
-use crate::error::Result;
 use crate::action_space::ActionSpace;
+use crate::error::Result;
 use crate::files::file::{Refusal, check_same};
 use crate::files::tensor_file::Tensors;
 use crate::host::{tensor, to_host};

@@ -87,7 +87,12 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
             _ => {
                 let policy = policy();
                 if let Some(Enumeration { actions, probabilities }) = policy.enumerate() {
-                    return SampledActions { observations, policy, actions, probabilities: Some(probabilities) };
+                    return SampledActions {
+                        observations,
+                        policy,
+                        actions,
+                        probabilities: Some(probabilities),
+                    };
                 }
                 (policy, noise())
             }

@@ -247,6 +247,22 @@ impl Dual {
         weights
     }
 
+    /// p_sj (Q_sj - E_p Q_s), state after state; each state's sum to 0. Of samples they are M / (M - 1) times as
+    /// large: the mean over the samples is made of them too, and with the factor the expectation over all samples
+    /// is that of p (Q - E_p Q) itself.
+    pub fn advantages(&self) -> Vec<f64> {
+        let samples = self.samples as f64;
+        let factor = if self.prior.is_empty() && self.samples > 1 { samples / (samples - 1.0) } else { 1.0 };
+        let mut advantages = Vec::with_capacity(self.below_max.len());
+        for (state, values) in self.below_max.chunks(self.samples).enumerate() {
+            let of_each = values.iter().enumerate();
+            let mean: f64 = of_each.clone().map(|(action, value)| self.prior(state, action) * value).sum();
+            advantages
+                .extend(of_each.map(|(action, value)| factor * self.prior(state, action) * (value - mean)));
+        }
+        advantages
+    }
+
     fn prior(&self, state: usize, action: usize) -> f64 {
         match self.prior.get(state * self.samples + action) {
             Some(&prior) => prior,

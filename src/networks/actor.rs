@@ -66,7 +66,10 @@ pub trait Actor: Module + Sync {
 }
 
 /// See [`Actor::differentiable_policy`].
-pub(super) fn policy_by_autodiff<A: Actor>(actor: &A, observations: Tensor<2>) -> (A::Distribution, Backward<A>) {
+pub(super) fn policy_by_autodiff<A: Actor>(
+    actor: &A,
+    observations: Tensor<2>,
+) -> (A::Distribution, Backward<A>) {
     let actor = with_own_gradients(actor);
     (actor.policy(Tensor::from_inner(observations)), Backward::autodiff(actor))
 }

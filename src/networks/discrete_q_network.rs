@@ -2,15 +2,16 @@
 
 use burn::module::Module;
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::backward::Backward;
-use super::critic::{Critic, CriticLoss, loss_by_autodiff};
+use super::critic::{Critic, loss_by_autodiff};
 use super::layers::{Hidden, linear};
 use super::moments::Moments;
 use super::parameters::{is_trainable, with_own_gradients};
 use super::q_network::{NORMALISED_OUTPUT_GAIN, QNetworkConfig};
 use super::trunk;
+use super::value_head::ValueHead;
 use super::value_units::{ValueUnits, rescaled};
 use crate::action_space::ActionSpace;
 use crate::checks::check_count;
@@ -26,11 +27,12 @@ pub struct DiscreteQNetwork {
     moments: Option<Moments>,
     first: Linear,
     hidden: Hidden,
+    /// Thing after thing.
     output: Linear,
     /// What the outputs are measured in.
     units: Option<ValueUnits>,
     #[module(skip)]
-    loss: CriticLoss,
+    head: ValueHead,
 }
 
 impl DiscreteQNetwork {
@@ -45,8 +47,8 @@ impl DiscreteQNetwork {
         device: &Device,
         rng: &mut Rng,
     ) -> Result<Self> {
-        let QNetworkConfig { network, normalise_values, loss } = config;
-        network.validate()?;
+        let QNetworkConfig { network, normalise_values, .. } = config;
+        let head = config.head()?;
         check_count("observation_size", observation_size, 1)?;
         ActionSpace::discrete(things).check("things")?;
         let device = &device.clone().autodiff();
@@ -56,32 +58,27 @@ impl DiscreteQNetwork {
             moments: network.normalise_observations.then(|| Moments::new(observation_size, device)),
             first: linear(observation_size, first, 1.0, device, rng),
             hidden: Hidden::new(network, device, rng),
-            output: linear(last, things, output_gain, device, rng),
+            output: head.layer(last, things, output_gain, device, rng),
             units: normalise_values.then(|| ValueUnits::new(device)),
-            loss: *loss,
+            head,
         })
     }
 
     /// Q(s, ·) of everything that can be chosen at `observations` `[batch, observation]`, as `[batch, things]`.
     pub fn all_values(&self, observations: Tensor<2>) -> Tensor<2> {
         let features = trunk::features(self.moments.as_ref(), &self.first, &self.hidden, observations);
-        self.as_values(self.output.forward(features))
+        let (states, things) = (features.dims()[0], self.things());
+        let outputs = self.output.forward(features).reshape([states * things, self.head.outputs()]);
+        self.head.values(outputs, self.units.as_ref()).reshape([states, things])
     }
 
     fn things(&self) -> usize {
-        self.output.weight.dims()[1]
+        self.output.weight.dims()[1] / self.head.outputs()
     }
 
-    /// The numbers `[batch, things]` of what is chosen in `actions` `[batch, samples]`.
-    fn chosen(&self, numbers: Tensor<2>, actions: Tensor<2>) -> Tensor<2> {
-        numbers.gather(1, actions.clamp(0.0, (self.things() - 1) as f64).int())
-    }
-
-    fn as_values(&self, outputs: Tensor<2>) -> Tensor<2> {
-        match &self.units {
-            Some(units) => units.values(outputs),
-            None => outputs,
-        }
+    /// The indices of what is chosen in `actions` `[batch, samples]`.
+    fn indices(&self, actions: Tensor<2>) -> Tensor<2, Int> {
+        actions.clamp(0.0, (self.things() - 1) as f64).int()
     }
 
     /// This critic after it has taken note of the `targets`.
@@ -90,7 +87,9 @@ impl DiscreteQNetwork {
             && let Some(units) = self.units.take()
         {
             let (units, factor, shift) = units.follow(targets);
-            self.output = rescaled(self.output, factor, shift);
+            if self.head.distribution.is_none() {
+                self.output = rescaled(self.output, factor, shift);
+            }
             self.units = Some(units);
         }
         self
@@ -98,18 +97,17 @@ impl DiscreteQNetwork {
 
     /// The loss of what the last hidden layer gives out.
     fn loss_of(&self, features: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
-        let (outputs, targets) = (self.output.forward(features), Tensor::from_inner(targets));
-        let outputs = self.chosen(outputs, Tensor::from_inner(actions)).squeeze_dim(1);
-        self.loss.of(match &self.units {
-            Some(units) => units.errors(outputs, targets),
-            None => outputs - targets,
-        })
+        let (states, of_each) = (features.dims()[0], self.head.outputs());
+        let outputs = self.output.forward(features).reshape([states, self.things(), of_each]);
+        let chosen =
+            self.indices(Tensor::from_inner(actions)).unsqueeze_dim::<3>(2).expand([states, 1, of_each]);
+        self.head.loss(outputs.gather(1, chosen).squeeze_dim(1), targets, self.units.as_ref())
     }
 }
 
 impl Critic for DiscreteQNetwork {
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1> {
-        self.chosen(self.all_values(observations), actions).squeeze_dim(1)
+        self.all_values(observations).gather(1, self.indices(actions)).squeeze_dim(1)
     }
 
     fn observation_size(&self) -> usize {
@@ -125,7 +123,7 @@ impl Critic for DiscreteQNetwork {
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
-        self.chosen(self.all_values(observations), actions.squeeze_dim(2))
+        self.all_values(observations).gather(1, self.indices(actions.squeeze_dim(2)))
     }
 
     /// All at once: a pass over the observations is no more work than for a few samples of one state each.

@@ -18,8 +18,11 @@ pub trait MadeOfSettings: Actor {
     const ACCEPTED: &'static str;
 
     /// How many parameters one has; none where that is beyond all numbers, or there is no such network.
-    fn parameter_count(settings: &Self::Settings, observation_size: usize, space: &ActionSpace)
-    -> Option<usize>;
+    fn parameter_count(
+        settings: &Self::Settings,
+        observation_size: usize,
+        space: &ActionSpace,
+    ) -> Option<usize>;
 
     /// One that has learnt nothing, on the autodiff side of `device`.
     ///

@@ -4,7 +4,9 @@ use std::convert::Infallible;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use mpo::networks::{CategoricalActorConfig, CriticLoss, NetworkConfig, QNetworkConfig, with_own_gradients};
+use mpo::networks::{
+    CategoricalActorConfig, CriticLoss, NetworkConfig, QNetworkConfig, ValueDistribution, with_own_gradients,
+};
 use mpo::{
     Action, ActionSpace, Actor, Behaviour, CategoricalActor, Critic, DiscreteAgent, DiscreteQNetwork,
     Distribution, Environment, Excursions, Exploration, Learner, MpoAgent, MpoConfig, NoiseColour, Policy,
@@ -73,7 +75,8 @@ fn rows(observations: &[f32]) -> Tensor<2> {
 /// All things in order, each with its probability, however many samples are asked for, and no random number drawn.
 #[test]
 fn targets_are_exact_expectations() {
-    let (agent, mut samples) = (discrete(MpoConfig::default(), THINGS), Rng::stream(1, Stream::ActionSamples));
+    let (agent, mut samples) =
+        (discrete(MpoConfig::default(), THINGS), Rng::stream(1, Stream::ActionSamples));
     let target = TargetNetworks::new(agent.actor(), agent.critic());
     let states = target.sample(rows(&[0.1, 0.2, 0.3, 0.4]), 64, &mut samples);
     assert_eq!(samples, Rng::stream(1, Stream::ActionSamples));
@@ -146,7 +149,9 @@ fn policies_and_agents_of_choices_come_back() {
     assert_eq!(loaded.action_space(), &ActionSpace::discrete(THINGS));
     for state in 0..2 {
         let seen = observation(state);
-        let logs = |policy: &Policy<_>| numbers(&CategoricalActor::policy(policy.actor(), rows(&seen)).log_probabilities()[0]);
+        let logs = |policy: &Policy<_>| {
+            numbers(&CategoricalActor::policy(policy.actor(), rows(&seen)).log_probabilities()[0])
+        };
         assert_eq!(logs(&loaded), logs(agent.policy()));
         assert_eq!(loaded.act(&seen).unwrap(), agent.policy().act(&seen).unwrap());
     }
@@ -178,11 +183,21 @@ fn choices_that_there_are_not_are_refused() {
     for other in [ActionSpace::discrete(4), ActionSpace::symmetric(1)] {
         refused(agent.clone().with_action_space(other), "Shape", &["choices", "[3]"]);
     }
-    refused(agent.with_action_space(ActionSpace::multi_discrete([3, 3])), "Size", &["2 values", "expected 1"]);
-    let of = |space| MpoAgent::of(MpoConfig::default(), &Lights { space, seen: Vec::new() }, &Device::flex(), 1);
+    refused(
+        agent.with_action_space(ActionSpace::multi_discrete([3, 3])),
+        "Size",
+        &["2 values", "expected 1"],
+    );
+    let of =
+        |space| MpoAgent::of(MpoConfig::default(), &Lights { space, seen: Vec::new() }, &Device::flex(), 1);
     refused(of(ActionSpace::discrete(3)), "Shape", &["choices", "[3]"]);
     let of = |space: ActionSpace| {
-        DiscreteAgent::discrete_of(MpoConfig::default(), &Lights { space, seen: Vec::new() }, &Device::flex(), 1)
+        DiscreteAgent::discrete_of(
+            MpoConfig::default(),
+            &Lights { space, seen: Vec::new() },
+            &Device::flex(),
+            1,
+        )
     };
     assert!(of(ActionSpace::discrete(3)).is_ok());
     for space in [ActionSpace::symmetric(1), ActionSpace::multi_discrete([2, 2]), space] {
@@ -217,7 +232,8 @@ fn bounds_clip_no_choice() {
 /// What networks for choices compute on a CPU in a way of their own is what Burn computes.
 #[test]
 fn gradients_of_their_networks_are_those_of_autodiff() {
-    for on in [false, true] {
+    let bins = ValueDistribution { bins: 31, ..ValueDistribution::default() };
+    for (on, distribution) in [(false, None), (true, None), (false, Some(bins)), (true, Some(bins))] {
         let network = NetworkConfig {
             hidden: vec![33, 7],
             layer_norm: on,
@@ -225,7 +241,12 @@ fn gradients_of_their_networks_are_those_of_autodiff() {
             ..NetworkConfig::default()
         };
         let (mut weights, rng) = (Rng::stream(1, Stream::Weights), &mut rng(2));
-        let config = QNetworkConfig { normalise_values: on, loss: CriticLoss::Huber, network: network.clone() };
+        let config = QNetworkConfig {
+            normalise_values: on,
+            loss: CriticLoss::Huber,
+            network: network.clone(),
+            distribution,
+        };
         let critic = DiscreteQNetwork::new(&config, 2, THINGS, &Device::flex(), &mut weights).unwrap();
         let config = CategoricalActorConfig { network, uniform_share: 0.1 };
         let actor = CategoricalActor::new(&config, 2, &[THINGS, 3], &Device::flex(), &mut weights).unwrap();
@@ -240,12 +261,14 @@ fn gradients_of_their_networks_are_those_of_autodiff() {
             assert!(off <= 3e-6 * largest + 1e-7, "off by {off}, the largest is {largest}");
         };
 
-        let (_, own, backward) = critic.clone().differentiable_loss(seen.clone(), actions.clone(), targets.clone());
+        let (_, own, backward) =
+            critic.clone().differentiable_loss(seen.clone(), actions.clone(), targets.clone());
         let (burns, loss) = with_own_gradients(&critic).loss(seen.clone(), actions.clone(), targets.clone());
         alike(own.clone().inner(), loss.clone().inner());
         let by_autodiff = mpo::networks::Backward::autodiff(burns).gradient(loss).unwrap();
         alike(backward.gradient(own).unwrap(), by_autodiff);
-        let [one, other] = [critic.valid(), critic.valid()].map(|critic| critic.values(seen.clone(), actions.clone()));
+        let [one, other] =
+            [critic.valid(), critic.valid()].map(|critic| critic.values(seen.clone(), actions.clone()));
         alike(one, other);
 
         let (own, backward) = actor.differentiable_policy(seen.clone());

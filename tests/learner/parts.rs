@@ -9,8 +9,9 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::networks::{Normalised, PopArt, Rescale, follow, linear, rescaled};
 use mpo::{
-    Actor, Behaviour, Constraint, Critic, CriticStep, DecoupledKl, Distribution, EStep, GaussianActor,
-    Learner, MStep, MpoAgent, MpoConfig, Multipliers, Policy, QNetwork, Rng, Stream, TargetNetworks,
+    Actor, Behaviour, Constraint, Critic, CriticStep, DecoupledKl, Distribution, EStep, EStepKind,
+    GaussianActor, Learner, MStep, MpoAgent, MpoConfig, Multipliers, Policy, QNetwork, Rng, Stream,
+    TargetNetworks,
 };
 
 fn config() -> MpoConfig {
@@ -343,6 +344,12 @@ impl Actor for LaplaceActor {
 /// Learner, M-step and behaviour take it: its means go to where the critic wants them, and it is saved.
 #[test]
 fn a_distribution_of_ones_own_is_learnt() {
+    for kind in [EStepKind::NonParametric, EStepKind::Parametric] {
+        learn_a_distribution_of_ones_own(kind);
+    }
+}
+
+fn learn_a_distribution_of_ones_own(kind: EStepKind) {
     let device = Device::flex().autodiff();
     let parameter = |numbers: Tensor<2>| Param::initialized(ParamId::new(), numbers.require_grad());
     let actor = LaplaceActor {
@@ -352,6 +359,7 @@ fn a_distribution_of_ones_own_is_learnt() {
     let best = [[0.5, -0.25], [-0.5, 0.25]];
     let critic = crate::common::networks::Parabola::new(best, 1.0);
     let mut config = config();
+    config.e_step.kind = kind;
     config.action_penalty = None;
     config.critic_optimizer.learning_rate = 1e-9;
     config.m_step.optimizer.learning_rate = 1e-2;
@@ -376,7 +384,7 @@ fn a_distribution_of_ones_own_is_learnt() {
     for (state, best) in [[1.0, 0.0], [0.0, 1.0]].iter().zip(best) {
         let action = learner.latest_policy().act(state).unwrap();
         for (component, best) in action.iter().zip(best) {
-            assert!((component - best).abs() < 0.05, "{action:?}, best {best}");
+            assert!((component - best).abs() < 0.05, "{action:?}, best {best}, {kind:?}");
         }
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,9 +1,7 @@
 //! Policies over choices: their laws, and what the E-step, the M-step and the targets make of them.
 
 use burn::tensor::{Tensor, TensorData};
-use mpo::{
-    Categorical, Constraint, Distribution, EStep, EStepConfig, Multipliers, Rng, Stream,
-};
+use mpo::{Categorical, Constraint, Distribution, EStep, EStepConfig, Multipliers, Rng, Stream};
 
 use crate::common::difference::largest_difference;
 use crate::common::double::{numbers, tensor, tracked};
@@ -39,7 +37,8 @@ fn samples_come_as_often_as_they_are_probable() {
         for (choice, &things) in choices.iter().enumerate() {
             let expected = numbers(policy.log_probabilities()[choice].clone().exp());
             let mut counts = vec![0.0; things];
-            (0..SAMPLES).for_each(|sample| counts[drawn[(state * SAMPLES + sample) * 3 + choice] as usize] += 1.0);
+            (0..SAMPLES)
+                .for_each(|sample| counts[drawn[(state * SAMPLES + sample) * 3 + choice] as usize] += 1.0);
             let shares: Vec<f64> = counts.iter().map(|count| count / SAMPLES as f64).collect();
             let off = largest_difference(&shares, &expected[state * things..][..things]);
             assert!(off < 0.005, "state {state}, choice {choice}: {off}");
@@ -47,11 +46,13 @@ fn samples_come_as_often_as_they_are_probable() {
     }
     // Their log-probability is that of all choices together.
     let log = numbers(policy.log_probability(actions.narrow(1, 0, 5)));
-    let by_choice: Vec<Vec<f64>> = policy.log_probabilities().iter().map(|log| numbers(log.clone())).collect();
+    let by_choice: Vec<Vec<f64>> =
+        policy.log_probabilities().iter().map(|log| numbers(log.clone())).collect();
     for (place, &found) in log.iter().enumerate() {
         let (state, sample) = (place / 5, place % 5);
         let of = |choice: usize| {
-            by_choice[choice][state * choices[choice] + drawn[(state * SAMPLES + sample) * 3 + choice] as usize]
+            by_choice[choice]
+                [state * choices[choice] + drawn[(state * SAMPLES + sample) * 3 + choice] as usize]
         };
         assert!((found - (0..3).map(of).sum::<f64>()).abs() < 1e-12);
     }
@@ -84,7 +85,10 @@ fn samples_are_things_that_there_are_and_have_a_probability() {
 
 #[test]
 fn the_mode_is_the_likeliest_and_the_spread_is_of_1_where_all_are_alike() {
-    let policy = Categorical::new(vec![tensor(vec![0.0, 2.0, 1.0, 5.0, 2.0, 1.0], [2, 3]), tensor(vec![0.0; 8], [2, 4])]);
+    let policy = Categorical::new(vec![
+        tensor(vec![0.0, 2.0, 1.0, 5.0, 2.0, 1.0], [2, 3]),
+        tensor(vec![0.0; 8], [2, 4]),
+    ]);
     assert_eq!(numbers(policy.mode()), [1.0, 0.0, 0.0, 0.0]);
     let spread = numbers(policy.spread());
     assert!(spread[0] < 0.9 && spread[2] < 0.3 && (spread[1] - 1.0).abs() < 1e-12, "{spread:?}");

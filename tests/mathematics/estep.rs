@@ -37,7 +37,8 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn e_step(epsilon: f64, solver: TemperatureSolver, form: DualForm) -> EStep {
-    EStep::new(EStepConfig { epsilon, solver, form, minimum_temperature: 0.0 }).unwrap()
+    EStep::new(EStepConfig { epsilon, solver, form, minimum_temperature: 0.0, ..EStepConfig::default() })
+        .unwrap()
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -240,7 +241,8 @@ fn bad_values_are_refused_and_change_nothing() {
             }
         }
         for _ in 0..3 {
-            let (disturbed, expected) = (disturbed.solve(good.clone(), None), expected.solve(good.clone(), None));
+            let (disturbed, expected) =
+                (disturbed.solve(good.clone(), None), expected.solve(good.clone(), None));
             assert_eq!(disturbed.unwrap().dual, expected.unwrap().dual);
         }
     }
