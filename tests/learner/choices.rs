@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use burn::module::Module;
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::networks::{
     CategoricalActorConfig, CriticLoss, NetworkConfig, QNetworkConfig, ValueDistribution, with_own_gradients,
@@ -65,6 +65,18 @@ fn the_best_thing_of_each_state_is_learnt() {
             }
         }
     }
+}
+
+/// However sure it is, a share of the policy is uniform.
+#[test]
+fn all_things_are_tried_again() {
+    let mut config = quick_choices();
+    config.choices.uniform_share = 0.5;
+    let mut agent = discrete(config, THINGS);
+    train(&mut agent, &bandit([0, 3]), 150);
+    let policy = agent.policy().at(&observation(1)).unwrap();
+    let shares = numbers(&policy.log_probabilities()[0].clone().exp());
+    assert!(shares[3] > 0.5 && shares.iter().all(|&share| share > 0.0999), "{shares:?}");
 }
 
 fn rows(observations: &[f32]) -> Tensor<2> {
@@ -339,6 +351,55 @@ fn a_trainer_trains_choices() {
         // Its brightest lamp is what it goes to.
         assert_eq!(trainer.agent().policy().act(&[0.0]).unwrap(), [3.0]);
     }
+}
+
+/// Everything is worth the same.
+#[derive(Module, Debug)]
+struct Indifferent {
+    value: Param<Tensor<1>>,
+}
+
+impl Critic for Indifferent {
+    fn values(&self, observations: Tensor<2>, _actions: Tensor<2>) -> Tensor<1> {
+        self.value.val().expand([observations.dims()[0]])
+    }
+
+    fn observation_size(&self) -> usize {
+        2
+    }
+
+    fn action_size(&self) -> usize {
+        1
+    }
+
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::discrete(THINGS)
+    }
+}
+
+/// The policy is its own prior: where all is worth the same it stays, and does not become uniform.
+#[test]
+fn a_policy_without_a_reason_to_change_stays() {
+    let config = quick_choices();
+    let mut agent = discrete(config.clone(), THINGS);
+    let replay = bandit([0, 3]);
+    train(&mut agent, &replay, 100);
+    let shares = |actor: &CategoricalActor| {
+        let seen = rows(&[observation(0), observation(1)].concat());
+        numbers(&actor.valid().policy(seen).log_probabilities()[0].clone().exp())
+    };
+    let before = shares(agent.actor());
+    assert!(before[0] > 0.6, "{before:?}");
+    let value = Tensor::zeros([1], &Device::flex().autodiff()).require_grad();
+    let critic = Indifferent { value: Param::initialized(ParamId::new(), value) };
+    let mut learner = Learner::new(config, agent.actor().clone(), critic, 1).unwrap();
+    let mut draws = rng(2);
+    for _ in 0..100 {
+        learner = learner.step(&learner.sample(&replay, &mut draws).unwrap()).unwrap().0;
+    }
+    let after = shares(learner.actor());
+    let off = before.iter().zip(&after).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(off < 0.1, "{before:?}, {after:?}");
 }
 
 /// A batch made by hand may say any number: an error or an update, and no panic.

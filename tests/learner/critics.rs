@@ -109,7 +109,7 @@ fn distributions_learn_values_in_any_unit() {
         let error = errors.square().mean().sqrt().into_scalar::<f32>();
         println!("{distribution:?}, {unit}: {error}");
         // Of values with a standard deviation of 0.6.
-        assert!(error < 0.2, "{distribution:?}, {unit}: {error}");
+        assert!(error < 0.12, "{distribution:?}, {unit}: {error}");
     }
 }
 
