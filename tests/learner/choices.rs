@@ -87,8 +87,9 @@ fn rows(observations: &[f32]) -> Tensor<2> {
 /// All things in order, each with its probability, however many samples are asked for, and no random number drawn.
 #[test]
 fn targets_are_exact_expectations() {
-    let (agent, mut samples) =
-        (discrete(MpoConfig::default(), THINGS), Rng::stream(1, Stream::ActionSamples));
+    let (mut agent, mut samples) = (discrete(quick_choices(), THINGS), Rng::stream(1, Stream::ActionSamples));
+    // Far from uniform.
+    train(&mut agent, &bandit([0, 3]), 100);
     let target = TargetNetworks::new(agent.actor(), agent.critic());
     let states = target.sample(rows(&[0.1, 0.2, 0.3, 0.4]), 64, &mut samples);
     assert_eq!(samples, Rng::stream(1, Stream::ActionSamples));
