@@ -129,8 +129,8 @@ impl ActionSpace {
         })
     }
 
-    /// Maps an action of the policy to the environment's units: [-1, 1] to the bounds, clipped to them. Choices
-    /// stay as they are.
+    /// Maps an action of the policy to the environment's units: [-1, 1] to the bounds, clipped to them.
+    /// Choices stay as they are.
     ///
     /// # Errors
     /// If the action has the wrong size, is not finite, or there is no such choice.
@@ -148,7 +148,8 @@ impl ActionSpace {
     /// them by no more than rounding is taken to be at their end. Choices stay as they are.
     ///
     /// # Errors
-    /// If the action has the wrong size, is not finite or lies outside the bounds, or there is no such choice.
+    /// If the action has the wrong size, is not finite or lies outside the bounds, or there is no such
+    /// choice.
     pub fn to_policy(&self, action: &[f32]) -> Result<Vec<f32>> {
         let (bounded, choices) = self.split(action)?;
         let ends = self.low.iter().zip(&self.high);

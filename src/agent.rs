@@ -42,8 +42,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 
 impl MpoAgent {
     /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
-    /// needed). Its actions are in [-1, 1] until a trainer or [`with_action_space`](Self::with_action_space) says
-    /// otherwise.
+    /// needed). Its actions are in [-1, 1] until a trainer or [`with_action_space`](Self::with_action_space)
+    /// says otherwise.
     ///
     /// # Errors
     /// If a size is 0 or a setting lies outside its accepted range.

@@ -96,8 +96,9 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
-/// policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
+/// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes
+/// evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, best_policy.mpo and checkpoints. Ctrl-C ends
+/// the run with a checkpoint.
 pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     task: &Task,
     environment: E,

@@ -70,8 +70,8 @@ impl Batch {
         Ok(Tensor::cat(vec![improved, self.next_observations.clone().select(0, truncated)], 0))
     }
 
-    /// V(s') of the next observations, `[rows]`, from the `values` V of the [evaluated](Self::evaluated) states,
-    /// `[rows and more]`.
+    /// V(s') of the next observations, `[rows]`, from the `values` V of the [evaluated](Self::evaluated)
+    /// states, `[rows and more]`.
     ///
     /// # Errors
     /// If `truncated` are not rows of the batch, ascending, or there are not as many values.

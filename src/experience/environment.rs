@@ -7,8 +7,8 @@ use crate::error::BoxedError;
 ///
 /// The environment speaks its own units: observations as they are measured, actions inside
 /// [`action_space`](Environment::action_space), each component a number, that of a choice its index. The
-/// policy works in [-1, 1]; the library maps between them and never hands over an action outside the bounds, nor
-/// a choice that there is not. Every episode has to end at some time, be it by
+/// policy works in [-1, 1]; the library maps between them and never hands over an action outside the bounds,
+/// nor a choice that there is not. Every episode has to end at some time, be it by
 /// truncation: an evaluation plays whole episodes.
 ///
 /// ```

@@ -40,8 +40,8 @@ use crate::experience::environment::{Environment, Step};
 ///
 /// Its observation is flattened, as Gymnasium flattens it: dictionaries and tuples in the order of their
 /// parts, what is discrete as one number for each choice. Actions are those of a `Box` with finite bounds, of
-/// `Discrete`, `MultiDiscrete` and `MultiBinary`, or of a `Tuple` or `Dict` of these: as an [`ActionSpace`] has
-/// them, with the numbers of all boxes first.
+/// `Discrete`, `MultiDiscrete` and `MultiBinary`, or of a `Tuple` or `Dict` of these: as an [`ActionSpace`]
+/// has them, with the numbers of all boxes first.
 /// The task's own end is told apart from its time limit. Rewards and observations come as single-precision
 /// numbers, as all of the library's.
 ///

@@ -18,8 +18,8 @@ use crate::networks::{
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
 /// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder
-/// exploration, [`MpoConfig::parametric`] the same with the paper's other E-step, and [`MpoConfig::paper`] the
-/// replication paper's Table 1. Change fields of one of them; they
+/// exploration, [`MpoConfig::parametric`] the same with the paper's other E-step, and [`MpoConfig::paper`]
+/// the replication paper's Table 1. Change fields of one of them; they
 /// are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -120,7 +120,8 @@ impl MpoConfig {
     }
 
     /// The default preset with the parametric E-step ([`EStepKind::Parametric`]): the policy follows the
-    /// likelihood-ratio gradient of its advantage, inside the same trust regions, and there is no temperature.
+    /// likelihood-ratio gradient of its advantage, inside the same trust regions, and there is no
+    /// temperature.
     pub fn parametric() -> Self {
         let default = Self::default();
         let e_step = EStepConfig { kind: EStepKind::Parametric, ..default.e_step };

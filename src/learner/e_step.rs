@@ -49,9 +49,9 @@ pub enum EStepKind {
     /// Weights of the sampled actions, which the M-step fits the policy to.
     #[default]
     NonParametric,
-    /// The policy network itself, which follows the likelihood-ratio gradient of the advantage inside the M-step's
-    /// trust regions (arXiv 1806.06920, appendix D.4 and Algorithm 3): there is no temperature, and the M-step is
-    /// a copy.
+    /// The policy network itself, which follows the likelihood-ratio gradient of the advantage inside the
+    /// M-step's trust regions (arXiv 1806.06920, appendix D.4 and Algorithm 3): there is no temperature, and
+    /// the M-step is a copy.
     Parametric,
 }
 
@@ -74,8 +74,9 @@ pub enum TemperatureSolver {
     },
 }
 
-/// The E-step. The non-parametric one (replication paper, eq. 6-8) finds weights of the sampled actions that raise
-/// the expected value as far as ε allows; the parametric one (arXiv 1806.06920, Algorithm 3) finds their advantages.
+/// The E-step. The non-parametric one (replication paper, eq. 6-8) finds weights of the sampled actions that
+/// raise the expected value as far as ε allows; the parametric one (arXiv 1806.06920, Algorithm 3) finds
+/// their advantages.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -107,8 +108,8 @@ pub struct EStepSolution {
     /// What the weights are for.
     pub objective: Objective,
     /// Temperature, dual value, realised KL divergence, duality gap, and whether the optimum is interior. The
-    /// parametric kind has no dual: all numbers are 0, and interior says whether any action is worth more than
-    /// another.
+    /// parametric kind has no dual: all numbers are 0, and interior says whether any action is worth more
+    /// than another.
     pub dual: DualSolution,
 }
 
@@ -118,7 +119,8 @@ pub struct EStepSolution {
 pub enum Objective {
     /// Their likelihood, Σ_j w_j log π(a_j|s).
     Likelihood,
-    /// Their probability, Σ_j w_j π(a_j|s) / π_k(a_j|s): the expected advantage, of which the weights are samples.
+    /// Their probability, Σ_j w_j π(a_j|s) / π_k(a_j|s): the expected advantage, of which the weights are
+    /// samples.
     Advantage,
 }
 

@@ -157,9 +157,10 @@ impl MStep {
         }
     }
 
-    /// Moves `actor` along the likelihood-ratio gradient of the expected advantage, keeping it near `old`, the
-    /// target policy that sampled the actions. `weights` are advantages over the number of samples, or times the
-    /// actions' probabilities where they are all that there are; the others as for [`improve`](Self::improve).
+    /// Moves `actor` along the likelihood-ratio gradient of the expected advantage, keeping it near `old`,
+    /// the target policy that sampled the actions. `weights` are advantages over the number of samples, or
+    /// times the actions' probabilities where they are all that there are; the others as for
+    /// [`improve`](Self::improve).
     ///
     /// # Errors
     /// As [`improve`](Self::improve).

@@ -35,8 +35,8 @@ macro_rules! measures {
 measures! {
     /// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1
     /// is on the boundary. Where a constraint is one for each dimension, its measures are means over the
-    /// dimensions. The parametric E-step ([`EStepKind::Parametric`](crate::EStepKind::Parametric)) has no temperature
-    /// and no dual: their measures are 0.
+    /// dimensions. The parametric E-step ([`EStepKind::Parametric`](crate::EStepKind::Parametric)) has no
+    /// temperature and no dual: their measures are 0.
     #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct Metrics {

@@ -114,8 +114,8 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
 }
 
 impl<D: Distribution> SampledActions<D> {
-    /// E_π Q(s, ·), `[rows]`, of the `values` of these actions, `[rows, samples]`: exact where they are all that
-    /// there are, else the mean over the samples.
+    /// E_π Q(s, ·), `[rows]`, of the `values` of these actions, `[rows, samples]`: exact where they are all
+    /// that there are, else the mean over the samples.
     pub fn expected(&self, values: Tensor<2>) -> Tensor<1> {
         match &self.probabilities {
             Some(probabilities) => (values * probabilities.clone()).sum_dim(1).squeeze_dim(1),

@@ -4,16 +4,17 @@ use burn::tensor::Tensor;
 
 use crate::mathematics::distribution::Distribution;
 
-/// E_s E_π\[A\], the advantage that `policy` can expect, from actions of an `old` policy (arXiv 1806.06920, appendix
-/// D.4), a tensor of one element:
+/// E_s E_π\[A\], the advantage that `policy` can expect, from actions of an `old` policy (arXiv 1806.06920,
+/// appendix D.4), a tensor of one element:
 ///
 /// ```text
 /// mean_s Σ_j w_j π(a_j|s) / π_k(a_j|s)
 /// ```
 ///
-/// for `actions` `[batch, samples, action]` and `weights` `[batch, samples]`: advantages over the number of samples,
-/// or times the old policy's probabilities of actions that are all there are. Its gradient is the likelihood-ratio
-/// gradient, Σ_j w_j π(a_j|s) / π_k(a_j|s) ∇ log π(a_j|s). Nothing but `policy` has gradients.
+/// for `actions` `[batch, samples, action]` and `weights` `[batch, samples]`: advantages over the number of
+/// samples, or times the old policy's probabilities of actions that are all there are. Its gradient is the
+/// likelihood-ratio gradient, Σ_j w_j π(a_j|s) / π_k(a_j|s) ∇ log π(a_j|s). Nothing but `policy` has
+/// gradients.
 pub fn expected_advantage<D: Distribution>(
     policy: &D,
     old: &D,

@@ -6,16 +6,18 @@ use serde::{Deserialize, Serialize};
 use crate::checks::{check, check_positive};
 use crate::error::Result;
 
-/// A critic's value as the mean of a distribution over bins, which it learns by classification (arXiv 2403.03950).
+/// A critic's value as the mean of a distribution over bins, which it learns by classification (arXiv
+/// 2403.03950).
 ///
-/// The bins are the same whatever the rewards: they lie evenly around 0 in the critic's own unit, distances from
-/// the mean of the latest targets in units of their standard deviation. As that unit moves, the values move with
-/// it a little, by a thousandth of a unit an update or less after the first thousand, and are learnt anew.
+/// The bins are the same whatever the rewards: they lie evenly around 0 in the critic's own unit, distances
+/// from the mean of the latest targets in units of their standard deviation. As that unit moves, the values
+/// move with it a little, by a thousandth of a unit an update or less after the first thousand, and are
+/// learnt anew.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ValueDistribution {
-    /// How many bins. Accepted: 2 to 4,096, and enough for bins to fit beside what [`HlGauss`](BinTarget::HlGauss)
-    /// spreads over. More resolve finer, and an update takes longer.
+    /// How many bins. Accepted: 2 to 4,096, and enough for bins to fit beside what
+    /// [`HlGauss`](BinTarget::HlGauss) spreads over. More resolve finer, and an update takes longer.
     pub bins: usize,
     /// How far from 0 targets are told apart, in the critic's unit: what lies farther counts as being there.
     /// Accepted: above 0.
@@ -33,8 +35,8 @@ pub enum BinTarget {
     TwoHot,
     /// Over those under a normal distribution around it.
     HlGauss {
-        /// Its standard deviation, in bins. Accepted: 0.25 to 100. From 0.8 on the mean is kept to 1e-6 bins or
-        /// so; with the authors' 0.75 to 5e-6.
+        /// Its standard deviation, in bins. Accepted: 0.25 to 100. From 0.8 on the mean is kept to 1e-6 bins
+        /// or so; with the authors' 0.75 to 5e-6.
         deviation: f64,
     },
 }
@@ -109,8 +111,8 @@ impl ValueDistribution {
         (activation::softmax(logits, 1) * centres.unsqueeze_dim::<2>(0)).sum_dim(1).squeeze_dim(1)
     }
 
-    /// The mean cross-entropy of the distributions with these `logits` `[batch, bins]` with those that stand for
-    /// `targets` `[batch]`, a tensor of one element.
+    /// The mean cross-entropy of the distributions with these `logits` `[batch, bins]` with those that stand
+    /// for `targets` `[batch]`, a tensor of one element.
     pub fn loss(&self, logits: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let log = activation::log_softmax(logits, 1);
         -(log * self.distributions(targets)).sum_dim(1).mean_dim(0).squeeze_dim(1)

@@ -8,8 +8,8 @@ use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, En
 /// A choice of one of several things, or several such choices independent of each other, for each state of a
 /// batch. A component of an action is the index of what is chosen.
 ///
-/// A single choice is enumerated: the E-step and the critic's targets go over all that can be chosen, each with
-/// the policy's probability, and nothing is sampled. Several are sampled.
+/// A single choice is enumerated: the E-step and the critic's targets go over all that can be chosen, each
+/// with the policy's probability, and nothing is sampled. Several are sampled.
 ///
 /// All of its divergence stands in the half of the mean ([`DecoupledKl::mean`]); the other half is 0.
 ///
@@ -69,7 +69,8 @@ impl Categorical {
     }
 }
 
-/// Component `choice` of `actions` `[batch, samples, action]` as places among so many things, `[batch, samples]`.
+/// Component `choice` of `actions` `[batch, samples, action]` as places among so many things, `[batch,
+/// samples]`.
 fn places(actions: &Tensor<3>, choice: usize, things: usize) -> Tensor<2, Int> {
     let chosen = actions.clone().narrow(2, choice, 1).squeeze_dim::<2>(2);
     chosen.clamp(0.0, (things - 1) as f64).int()
@@ -143,8 +144,8 @@ impl Distribution for Categorical {
         self.log_probabilities.iter().enumerate().map(of_choice).collect()
     }
 
-    /// The cross-entropy with the weights and α times the old policy, whose gradient it is: -Σ_i (w_i + α π_k,i)
-    /// log π_i.
+    /// The cross-entropy with the weights and α times the old policy, whose gradient it is: -Σ_i (w_i + α
+    /// π_k,i) log π_i.
     fn lagrangian(
         self,
         old: &Self,

@@ -9,8 +9,9 @@ use crate::error::Result;
 
 /// A distribution over actions for each state of a batch, as an [`Actor`](crate::Actor) gives it out.
 ///
-/// [`Gaussian`](crate::Gaussian) and [`Categorical`](crate::Categorical) are some. Another one has to say how it is sampled, how likely an action is, how
-/// far it is from an older one of its kind, and what the M-step descends.
+/// [`Gaussian`](crate::Gaussian) and [`Categorical`](crate::Categorical) are some. Another one has to say how
+/// it is sampled, how likely an action is, how far it is from an older one of its kind, and what the M-step
+/// descends.
 ///
 /// Shapes: B states in the batch, M actions a state, n components of an action, k constraints (see
 /// [`Constraint`]).
@@ -38,8 +39,8 @@ pub trait Distribution: Debug + Clone + Send + Sync {
         self.log_probability(action).squeeze_dim(1)
     }
 
-    /// All actions that there are, where they can be listed and are few enough to be evaluated each: the E-step
-    /// and the critic's targets then go over them, rather than over samples. None by default.
+    /// All actions that there are, where they can be listed and are few enough to be evaluated each: the
+    /// E-step and the critic's targets then go over them, rather than over samples. None by default.
     fn enumerate(&self) -> Option<Enumeration> {
         None
     }

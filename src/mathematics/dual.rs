@@ -247,9 +247,9 @@ impl Dual {
         weights
     }
 
-    /// p_sj (Q_sj - E_p Q_s), state after state; each state's sum to 0. Of samples they are M / (M - 1) times as
-    /// large: the mean over the samples is made of them too, and with the factor the expectation over all samples
-    /// is that of p (Q - E_p Q) itself.
+    /// p_sj (Q_sj - E_p Q_s), state after state; each state's sum to 0. Of samples they are M / (M - 1) times
+    /// as large: the mean over the samples is made of them too, and with the factor the expectation over all
+    /// samples is that of p (Q - E_p Q) itself.
     pub fn advantages(&self) -> Vec<f64> {
         let samples = self.samples as f64;
         let factor = if self.prior.is_empty() && self.samples > 1 { samples / (samples - 1.0) } else { 1.0 };

@@ -5,9 +5,9 @@ use burn::tensor::Tensor;
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
 
-/// Two distributions, each over a part of the action, independent of each other: the components of the first come
-/// first. With a [`Gaussian`](crate::Gaussian) and a [`Categorical`](crate::Categorical) it is a policy over
-/// numbers and choices at once.
+/// Two distributions, each over a part of the action, independent of each other: the components of the first
+/// come first. With a [`Gaussian`](crate::Gaussian) and a [`Categorical`](crate::Categorical) it is a policy
+/// over numbers and choices at once.
 #[derive(Debug, Clone)]
 pub struct Independent<D, E> {
     /// Over the first components.

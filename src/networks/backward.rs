@@ -31,7 +31,8 @@ impl<M: Module> Backward<M> {
         Self { network: join(networks), tapes: tapes.into_iter().flatten().collect() }
     }
 
-    /// That of a network that `join` makes of this one and another, for a loss that is made of what both give.
+    /// That of a network that `join` makes of this one and another, for a loss that is made of what both
+    /// give.
     pub(super) fn with<N, O>(self, other: Backward<N>, join: impl FnOnce(M, N) -> O) -> Backward<O> {
         let Self { network, mut tapes } = self;
         tapes.extend(other.tapes);

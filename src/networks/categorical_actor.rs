@@ -24,8 +24,8 @@ use crate::rng::Rng;
 pub struct CategoricalActorConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// The share of each choice that is uniform over its things, so that the policy goes on trying all of them.
-    /// Accepted: 0 to below 1. The likeliest, which is deployed, is not changed by it.
+    /// The share of each choice that is uniform over its things, so that the policy goes on trying all of
+    /// them. Accepted: 0 to below 1. The likeliest, which is deployed, is not changed by it.
     pub uniform_share: f64,
 }
 
@@ -56,8 +56,8 @@ impl CategoricalActor {
     /// A policy over choices of so many things each, on the autodiff side of `device`.
     ///
     /// # Errors
-    /// If a size is 0, there is no choice or one of fewer than 2 things, or a setting lies outside its accepted
-    /// range.
+    /// If a size is 0, there is no choice or one of fewer than 2 things, or a setting lies outside its
+    /// accepted range.
     pub fn new(
         config: &CategoricalActorConfig,
         observation_size: usize,

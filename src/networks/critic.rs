@@ -12,8 +12,8 @@ use crate::backends::is_cpu;
 
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).
 ///
-/// The actions are the policy's, clipped to [-1, 1], choices as their indices. Create the module on an autodiff device, with parameters
-/// drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
+/// The actions are the policy's, clipped to [-1, 1], choices as their indices. Create the module on an
+/// autodiff device, with parameters drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
 ///
 /// Only [`values`](Self::values) and the two sizes have to be written. How it learns, and in what unit, is the
 /// critic's own business: [`TargetNetworks`](crate::TargetNetworks), [`CriticStep`](crate::CriticStep) and

@@ -19,8 +19,8 @@ use crate::error::Result;
 use crate::host::is_host;
 use crate::rng::Rng;
 
-/// The default critic of a single choice: hidden layers over the observation, and an output for each thing that
-/// can be chosen, so that one pass gives the values of all (as in DQN).
+/// The default critic of a single choice: hidden layers over the observation, and an output for each thing
+/// that can be chosen, so that one pass gives the values of all (as in DQN).
 #[derive(Module, Debug)]
 pub struct DiscreteQNetwork {
     /// Of observations.
@@ -64,7 +64,8 @@ impl DiscreteQNetwork {
         })
     }
 
-    /// Q(s, ·) of everything that can be chosen at `observations` `[batch, observation]`, as `[batch, things]`.
+    /// Q(s, ·) of everything that can be chosen at `observations` `[batch, observation]`, as `[batch,
+    /// things]`.
     pub fn all_values(&self, observations: Tensor<2>) -> Tensor<2> {
         let features = trunk::features(self.moments.as_ref(), &self.first, &self.hidden, observations);
         let (states, things) = (features.dims()[0], self.things());

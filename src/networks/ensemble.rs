@@ -10,8 +10,8 @@ use crate::action_space::ActionSpace;
 use crate::checks::{check, check_size};
 use crate::error::Result;
 
-/// Several critics as one. Each learns from the same targets, and from its own initial weights: where they have
-/// learnt little they differ.
+/// Several critics as one. Each learns from the same targets, and from its own initial weights: where they
+/// have learnt little they differ.
 ///
 /// ```
 /// use burn::tensor::Device;
@@ -41,7 +41,8 @@ pub struct Ensemble<C: Module + ModuleDisplay> {
 pub enum Combine {
     /// Their mean: less noise.
     Mean,
-    /// The least of them, action by action: what they do not agree on is not overestimated (arXiv 1802.09477).
+    /// The least of them, action by action: what they do not agree on is not overestimated (arXiv
+    /// 1802.09477).
     Minimum,
 }
 

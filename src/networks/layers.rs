@@ -82,8 +82,8 @@ impl NetworkConfig {
         )
     }
 
-    /// How many parameters a network with these hidden layers has, behind so many inputs, which are observations
-    /// alone, and before so many outputs; none where that is beyond all numbers.
+    /// How many parameters a network with these hidden layers has, behind so many inputs, which are
+    /// observations alone, and before so many outputs; none where that is beyond all numbers.
     pub(super) fn parameter_count(&self, inputs: usize, outputs: usize) -> Option<usize> {
         let hidden = self.hidden.iter();
         let sizes: Vec<usize> = [inputs].iter().chain(hidden.clone()).copied().chain([outputs]).collect();

@@ -8,8 +8,8 @@ use crate::action_space::ActionSpace;
 use crate::error::Result;
 use crate::rng::{Rng, Stream};
 
-/// A policy network of the library's own: its [settings](Actor::settings) and its sizes are all it takes to make
-/// one of its kind.
+/// A policy network of the library's own: its [settings](Actor::settings) and its sizes are all it takes to
+/// make one of its kind.
 pub trait MadeOfSettings: Actor {
     /// What [`Actor::settings`] says.
     type Settings: DeserializeOwned;

@@ -37,8 +37,8 @@ pub struct QNetworkConfig {
     /// How errors are weighed, in units of that standard deviation where values are normalised.
     pub loss: CriticLoss,
     /// Values as means of distributions, learnt by classification, in place of numbers and their errors: the
-    /// `loss` then has no part. None leaves it out. The range of its bins is in units of that standard deviation
-    /// too, where values are normalised, and else in the rewards'.
+    /// `loss` then has no part. None leaves it out. The range of its bins is in units of that standard
+    /// deviation too, where values are normalised, and else in the rewards'.
     pub distribution: Option<ValueDistribution>,
 }
 
@@ -63,8 +63,8 @@ impl QNetworkConfig {
     }
 }
 
-/// The default critic: the first layer takes observation and action, of a choice a number for each thing, 1 for the
-/// one that is chosen; then hidden layers and the output.
+/// The default critic: the first layer takes observation and action, of a choice a number for each thing, 1
+/// for the one that is chosen; then hidden layers and the output.
 #[derive(Module, Debug)]
 pub struct QNetwork {
     /// Of observations.

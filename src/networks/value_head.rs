@@ -24,8 +24,8 @@ impl ValueHead {
         self.distribution.map_or(1, |distribution| distribution.bins)
     }
 
-    /// An output layer for so many values, behind `inputs` hidden units. Bins begin as likely as under Student's
-    /// t-distribution: narrow enough for means that are soon right, and no bin out of reach.
+    /// An output layer for so many values, behind `inputs` hidden units. Bins begin as likely as under
+    /// Student's t-distribution: narrow enough for means that are soon right, and no bin out of reach.
     pub(super) fn layer(
         &self,
         inputs: usize,
@@ -56,7 +56,8 @@ impl ValueHead {
         }
     }
 
-    /// The loss of outputs `[batch, outputs]` with gradients, for `targets` `[batch]`, a tensor of one element.
+    /// The loss of outputs `[batch, outputs]` with gradients, for `targets` `[batch]`, a tensor of one
+    /// element.
     pub(super) fn loss(
         &self,
         outputs: Tensor<2>,

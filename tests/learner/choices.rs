@@ -84,7 +84,8 @@ fn rows(observations: &[f32]) -> Tensor<2> {
     Tensor::from_data(TensorData::new(observations.to_vec(), shape), &Device::flex())
 }
 
-/// All things in order, each with its probability, however many samples are asked for, and no random number drawn.
+/// All things in order, each with its probability, however many samples are asked for, and no random number
+/// drawn.
 #[test]
 fn targets_are_exact_expectations() {
     let (mut agent, mut samples) = (discrete(quick_choices(), THINGS), Rng::stream(1, Stream::ActionSamples));
@@ -104,8 +105,8 @@ fn targets_are_exact_expectations() {
     assert_eq!(numbers(&states.first(1).expected(target.values(&states.first(1)))).len(), 1);
 }
 
-/// As often as the policy says, with the logarithm of that as their log-probability, whatever the colour of the
-/// noise: one action says nothing of the next.
+/// As often as the policy says, with the logarithm of that as their log-probability, whatever the colour of
+/// the noise: one action says nothing of the next.
 #[test]
 fn acting_chooses_as_the_policy_does() {
     const STEPS: usize = 20_000;
@@ -325,7 +326,8 @@ impl Environment for Lights {
     }
 }
 
-/// From the behaviour through trainer, replay and learner: indices all the way, Retrace and excursions included.
+/// From the behaviour through trainer, replay and learner: indices all the way, Retrace and excursions
+/// included.
 #[test]
 fn a_trainer_trains_choices() {
     for steps in [None, Some(4)] {

@@ -44,8 +44,8 @@ fn actions(rng: &mut Rng, space: &ActionSpace, rows: usize) -> Tensor<2> {
     Tensor::from_data(TensorData::new(values, [rows, space.size()]), &Device::flex())
 }
 
-/// On a CPU in a way of their own, and as Burn computes: values, loss and gradient, of distributions and numbers, of
-/// actions with choices and without.
+/// On a CPU in a way of their own, and as Burn computes: values, loss and gradient, of distributions and
+/// numbers, of actions with choices and without.
 #[test]
 fn own_code_computes_what_burn_computes() {
     let spaces = [
@@ -85,8 +85,8 @@ fn own_code_computes_what_burn_computes() {
     }
 }
 
-/// The value of each of its actions is what a critic of distributions says after it has learnt, in whatever unit the
-/// rewards are, far from 0 too.
+/// The value of each of its actions is what a critic of distributions says after it has learnt, in whatever
+/// unit the rewards are, far from 0 too.
 #[test]
 fn distributions_learn_values_in_any_unit() {
     let one = ActionSpace::symmetric(1);

@@ -13,8 +13,8 @@ use crate::common::refusals::refused;
 use crate::common::tensors::numbers;
 use crate::common::training::quick;
 
-/// The first observation says what to do: a number of ½ or -½, and things whose indices add up to one of two sums;
-/// each component by itself is rewarded. Episodes of one step.
+/// The observation says what to do: a number of 2 or -2, and of each choice the last thing or the first; each
+/// component by itself is rewarded. Episodes of one step.
 #[derive(Debug, Clone)]
 struct Desk {
     space: ActionSpace,
@@ -126,7 +126,8 @@ fn numbers_and_choices_are_learnt_at_once() {
     assert_eq!(acted(&mut one), acted(&mut two));
 }
 
-/// Numbers explore with noise of the colour asked for, choices with none, and the log-probability is that of both.
+/// Numbers explore with noise of the colour asked for, choices with none, and the log-probability is that of
+/// both.
 #[test]
 fn noise_of_numbers_is_coloured_and_that_of_choices_is_not() {
     const STEPS: usize = 6000;

@@ -186,8 +186,8 @@ fn an_enumerated_problem_is_solved_as_by_hand() {
     }
 }
 
-/// With 2 to 1,000 things, single precision in the policy's softmax included: the constraint holds, and weights are
-/// π exp(Q/η) up to their sum.
+/// With 2 to 1,000 things, single precision in the policy's softmax included: the constraint holds, and
+/// weights are π exp(Q/η) up to their sum.
 #[test]
 fn enumerations_of_any_size_are_weighed_by_the_policy() {
     for things in [2, 3, 10, 100, 1000] {

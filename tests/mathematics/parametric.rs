@@ -56,7 +56,8 @@ fn the_gradient_is_that_of_finite_differences() {
     assert!(largest_difference(&found, &differences(&deviation, &of_deviation)) < 1e-8);
 }
 
-/// Q = -(a - c)²: E_π Q = -(μ - c)² - σ², whose gradient is -2 (μ - c) and -2 σ, from actions of another policy.
+/// Q = -(a - c)²: E_π Q = -(μ - c)² - σ², whose gradient is -2 (μ - c) and -2 σ, from actions of another
+/// policy.
 #[test]
 fn the_gradient_of_a_parabola_is_that_in_closed_form() {
     const SAMPLES: usize = 400_000;
@@ -81,7 +82,8 @@ fn the_gradient_of_a_parabola_is_that_in_closed_form() {
     }
 }
 
-/// Enumerated it is exact: ∂/∂logits of Σ_a π A is π (A - E_π A), whatever the policy that they were listed by.
+/// Enumerated it is exact: ∂/∂logits of Σ_a π A is π (A - E_π A), whatever the policy that they were listed
+/// by.
 #[test]
 fn the_gradient_of_an_enumeration_is_exact() {
     let rng = &mut rng(3);
