@@ -13,7 +13,7 @@ fn environments(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let mut measure = |name: &str, task: &mut dyn Environment<Error = ControlError>| {
         let mut rng = Rng::stream(1, Stream::Exploration);
-        let mut action = vec![0.0; task.action_bounds().size()];
+        let mut action = vec![0.0; task.action_space().size()];
         let mut last = true;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {

@@ -100,7 +100,7 @@ fn side_by_side(options: &GymnasiumOptions, environments: usize) -> Result<f64, 
 }
 
 fn play(environment: &mut Gymnasium, steps: usize) -> Result<(), GymnasiumError> {
-    let bounds = environment.action_bounds();
+    let bounds = environment.action_space();
     environment.reset(1)?;
     for step in 0..steps {
         let share = 0.5 + 0.5 * (step as f32 % 100.0).sin();

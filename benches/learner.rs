@@ -65,7 +65,7 @@ fn e_step(criterion: &mut Criterion) {
         });
         let mut e_step = EStep::new(config.e_step).expect("the settings are valid");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| e_step.solve(values.clone()).expect("the values are finite"));
+            bencher.iter(|| e_step.solve(values.clone(), None).expect("the values are finite"));
         });
     }
 }
@@ -100,7 +100,7 @@ fn m_step(criterion: &mut Criterion) {
         let config = workload.config();
         let Sampled { mut actor, observations, policy, actions, values } =
             Sampled::new(&config).expect("the settings are valid");
-        let e_step = EStep::new(config.e_step).and_then(|mut e_step| e_step.solve(values));
+        let e_step = EStep::new(config.e_step).and_then(|mut e_step| e_step.solve(values, None));
         let weights = e_step.expect("the values are finite").weights;
         let mut m_step = MStep::new(config.m_step, ACTION, &Device::flex()).expect("the settings are valid");
         group.bench_function(name, |bencher| {

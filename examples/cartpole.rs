@@ -10,6 +10,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mpo::MpoAgent;
 use mpo::envs::Cartpole;
 
 use crate::common::{Arguments, Preset, Task, exit, train};
@@ -35,7 +36,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         preset: Preset::Default,
         goal: Some(950.0),
     };
-    let (_, summary) = train(&task, Cartpole::balance(), arguments)?;
+    let (_, summary) = train(&task, Cartpole::balance(), arguments, MpoAgent::of)?;
     println!("{summary}");
     Ok(())
 }

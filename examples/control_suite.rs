@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use mpo::Policy;
 use mpo::envs::{Acrobot, Cartpole, Draw, Hopper, record_episode};
+use mpo::{MpoAgent, Policy};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 
@@ -87,7 +87,7 @@ fn run<E: Draw + Clone + Send>(
         let policy = Policy::load(folder.join("policy.mpo"), &arguments.backend.device)?;
         return Ok(watch(&policy, environment, arguments.seed, folder)?);
     }
-    let (agent, summary) = train(task, environment.clone(), arguments)?;
+    let (agent, summary) = train(task, environment.clone(), arguments, MpoAgent::of)?;
     watch(agent.policy(), environment, arguments.seed, &arguments.folder(task))?;
     println!("{summary}");
     Ok(())

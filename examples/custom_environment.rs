@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 
-use mpo::{
-    ActionBounds, Environment, MpoAgent, MpoConfig, Result, Rng, Step, Stream, Trainer, TrainerConfig,
-};
+use mpo::{ActionSpace, Environment, MpoAgent, MpoConfig, Result, Rng, Step, Stream, Trainer, TrainerConfig};
 
 /// Position (m) and velocity (m/s) of 1 kg on a rail, pushed with up to 2 N.
 #[derive(Default)]
@@ -21,8 +19,8 @@ impl Environment for Mass {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::new(vec![-2.0], vec![2.0]).expect("-2 is below 2")
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::bounded(vec![-2.0], vec![2.0]).expect("-2 is below 2")
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Infallible> {

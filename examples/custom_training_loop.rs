@@ -10,7 +10,7 @@ use mpo::{ReplayBuffer, Rng, Stream, TargetNetworks};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (device, config) = (mpo::device(mpo::devices::default_backend())?, MpoConfig::default());
     let mut environment = mpo::envs::Cartpole::balance();
-    let (size, bounds) = (environment.observation_size(), environment.action_bounds());
+    let (size, bounds) = (environment.observation_size(), environment.action_space());
     let streams = [Stream::Weights, Stream::ActionSamples, Stream::Exploration];
     let [mut rng, mut samples, noise] = streams.map(|stream| Rng::stream(1, stream));
     let mut actor = GaussianActor::new(&config.actor, size, bounds.size(), &device, &mut rng)?;
@@ -41,11 +41,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (actor, critic) = target.prepare(actor, critic, &batch);
         let sampled = target.sample(batch.evaluated()?, config.sampled_actions, &mut samples);
         let values = target.values(&sampled);
-        (critic, _) = critic_step.regress(&critic, &target, &batch, batch.next_values(values.clone())?)?;
+        let next_values = batch.next_values(sampled.expected(values.clone()))?;
+        (critic, _) = critic_step.regress(&critic, &target, &batch, next_values)?;
         // E-step and M-step: weigh those actions, then fit the policy to them.
         let (states, values) = (sampled.first(batch.rows()), values.narrow(0, 0, batch.rows()));
         let cost = penalty.cost.of(states.actions.clone()) * penalty.weight;
-        let weights = e_step.solve(target.critic().in_units(values) + cost)?.weights;
+        let weights = e_step.solve(target.critic().in_units(values) + cost, None)?.weights;
         (actor, _) = m_step.improve(&actor, states.observations, &states.policy, states.actions, weights)?;
         // What is deployed, what explores, what the next updates start from.
         average = follow(average, &actor.valid(), config.average_rate.max(1.0 / f64::from(step - 1_000)));
@@ -54,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             target.copy(&actor, &critic);
         }
     }
-    let policy = Policy::new(average).with_bounds(bounds)?;
+    let policy = Policy::new(average).with_action_space(bounds)?;
     println!("force when upright: {:?}", policy.act(&[0.0, 1.0, 0.0, 0.0, 0.0])?);
     Ok(())
 }

@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device: Device = mpo::device(mpo::devices::default_backend())?;
     let policy = Policy::load(&file, &device)?;
     let mut observation = vec![0.0; mpo::Actor::observation_size(policy.actor())];
-    println!("{} numbers in, actions within {:?}", observation.len(), policy.bounds());
+    println!("{} numbers in, actions within {:?}", observation.len(), policy.action_space());
     // The first action takes longer, as memory and threads are made.
     apply(&policy.act(&observation)?);
 

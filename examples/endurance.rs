@@ -23,8 +23,7 @@ use std::time::Instant;
 use clap::Parser;
 use memory::resident_mebibytes;
 use mpo::{
-    ActionBounds, Environment, Event, MpoAgent, MpoConfig, Progress, Rng, Step, Stream, Trainer,
-    TrainerConfig,
+    ActionSpace, Environment, Event, MpoAgent, MpoConfig, Progress, Rng, Step, Stream, Trainer, TrainerConfig,
 };
 
 const OBSERVATION: usize = 17;
@@ -67,8 +66,8 @@ impl Environment for Noise {
         OBSERVATION
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(ACTION)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(ACTION)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Infallible> {

@@ -14,9 +14,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, ValueEnum};
-use mpo::Policy;
 use mpo::envs::record_episode;
 use mpo::gymnasium::{DmControl, Gymnasium, GymnasiumOptions};
+use mpo::{Actor, Critic, Device, DiscreteAgent, Environment, HybridAgent, MpoAgent, MpoConfig};
+use mpo::{MultiDiscreteAgent, Policy};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 
@@ -78,16 +79,46 @@ fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let file_name = title.replace(['/', '\\', ':'], "-");
     let folder = format!("{file_name}-{preset_name}-{}", arguments.seed);
     let task = Task { folder, title, env_steps: 100_000, updates_per_step: 1.0, preset, goal: None };
-    let (agent, summary) = train(&task, options.clone().make()?, &arguments)?;
-    if let Err(error) = draw(agent.policy(), options, arguments.seed, &arguments.folder(&task)) {
-        eprintln!("no policy.gif: {error}");
+    let environment = options.clone().make()?;
+    let train_and_draw = TrainAndDraw { task, options, arguments };
+    let space = environment.action_space();
+    match (space.bounded_size(), space.choices()) {
+        (_, []) => train_and_draw.run(environment, MpoAgent::of),
+        (0, [_]) => train_and_draw.run(environment, DiscreteAgent::discrete_of),
+        (0, _) => train_and_draw.run(environment, MultiDiscreteAgent::multi_discrete_of),
+        _ => train_and_draw.run(environment, HybridAgent::hybrid_of),
     }
-    println!("{summary}");
-    Ok(())
+}
+
+struct TrainAndDraw {
+    task: Task,
+    options: GymnasiumOptions,
+    arguments: Arguments,
+}
+
+impl TrainAndDraw {
+    fn run<A: Actor, C: Critic>(
+        self,
+        environment: Gymnasium,
+        make: impl FnOnce(MpoConfig, &Gymnasium, &Device, u64) -> mpo::Result<MpoAgent<A, C>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let Self { task, options, arguments } = self;
+        let (agent, summary) = train(&task, environment, &arguments, make)?;
+        if let Err(error) = draw(agent.policy(), options, arguments.seed, &arguments.folder(&task)) {
+            eprintln!("no policy.gif: {error}");
+        }
+        println!("{summary}");
+        Ok(())
+    }
 }
 
 /// Draws an episode of the policy that would be deployed.
-fn draw(policy: &Policy, options: GymnasiumOptions, seed: u64, folder: &Path) -> Result<(), Box<dyn Error>> {
+fn draw<A: Actor>(
+    policy: &Policy<A>,
+    options: GymnasiumOptions,
+    seed: u64,
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
     let path = folder.join("policy.gif");
     let environment = options.render().make()?;
     let episode_return = record_episode(&path, environment, seed, |seen| policy.mean_action(seen))?;

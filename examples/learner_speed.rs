@@ -183,13 +183,13 @@ impl Parts {
 
         let start = Instant::now();
         let values = self.target.values(&states);
-        let next_values = values.clone().mean_dim(1).squeeze_dim(1);
+        let next_values = states.expected(values.clone());
         (self.critic, _) = self.critic_step.regress(&self.critic, &self.target, batch, next_values)?;
         device.sync()?;
         let critic = milliseconds(start);
 
         let start = Instant::now();
-        let weights = self.e_step.solve(values)?.weights;
+        let weights = self.e_step.solve(values, None)?.weights;
         let e_step = milliseconds(start);
 
         let start = Instant::now();

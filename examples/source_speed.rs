@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mpo::envs::{Cartpole, Hopper};
 use mpo::{
-    ActionBounds, Device, Environment, Environments, MpoAgent, MpoConfig, Paced, RealTime, Result, Step,
+    ActionSpace, Device, Environment, Environments, MpoAgent, MpoConfig, Paced, RealTime, Result, Step,
     Trainer, TrainerConfig,
 };
 
@@ -37,8 +37,8 @@ impl<E: Environment> Environment for Slow<E> {
         self.environment.observation_size()
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.environment.action_bounds()
+    fn action_space(&self) -> ActionSpace {
+        self.environment.action_space()
     }
 
     fn reset(&mut self, seed: u64) -> std::result::Result<Vec<f32>, E::Error> {

@@ -1,14 +1,15 @@
 //! A learner and what acts for it, as one: [`MpoAgent`].
 
+pub(crate) mod choices;
 mod saved;
 
 use burn::tensor::Device;
 
+use crate::action_space::ActionSpace;
 use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::action::Action;
 use crate::experience::batch::Batch;
-use crate::experience::environment::ActionBounds;
 use crate::experience::replay::ReplayBuffer;
 use crate::experience::vector::{Layout, VectorEnvironment};
 use crate::exploration::Explorer;
@@ -41,8 +42,8 @@ pub struct MpoAgent<A: Actor = GaussianActor, C: Critic = QNetwork> {
 
 impl MpoAgent {
     /// An agent with the default networks, on `device` (without autodiff; the agent adds it where it is
-    /// needed). Its actions are in [-1, 1] until a trainer or [`with_bounds`](Self::with_bounds) says
-    /// otherwise.
+    /// needed). Its actions are in [-1, 1] until a trainer or [`with_action_space`](Self::with_action_space)
+    /// says otherwise.
     ///
     /// # Errors
     /// If a size is 0 or a setting lies outside its accepted range.
@@ -69,9 +70,9 @@ impl MpoAgent {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let Layout { rows, observation_size, action_bounds, .. } = environment.layout();
-        let agent = Self::new(config, observation_size, action_bounds.size(), device, seed)?;
-        agent.with_bounds(action_bounds)?.with_rows(rows)
+        let Layout { rows, observation_size, action_space, .. } = environment.layout();
+        let agent = Self::new(config, observation_size, action_space.size(), device, seed)?;
+        agent.with_action_space(action_space)?.with_rows(rows)
     }
 }
 
@@ -87,12 +88,12 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         Ok(Self { behaviour: Behaviour::new(learner.latest_policy(), exploration, rng)?, learner })
     }
 
-    /// The same agent for an environment with these bounds, which its policies are deployed in.
+    /// The same agent for an environment with these actions, which its policies are deployed in.
     ///
     /// # Errors
-    /// If they are of another number of components than its actions.
-    pub fn with_bounds(mut self, bounds: ActionBounds) -> Result<Self> {
-        self.learner = self.learner.with_bounds(bounds)?;
+    /// If they are not of as many components as its own, or not of the same choices.
+    pub fn with_action_space(mut self, space: ActionSpace) -> Result<Self> {
+        self.learner = self.learner.with_action_space(space)?;
         self.behaviour.follow(&self.learner);
         Ok(self)
     }

@@ -76,7 +76,8 @@ impl<A: Actor> Behaviour<A> {
     /// If there is no such row, an observation has the wrong size or is not finite, or the policy is not. The
     /// behaviour then stays as it was.
     pub fn act_in_rows(&mut self, observations: &[(usize, &[f32])]) -> Result<Vec<Action>> {
-        let n = self.policy.actor().action_size();
+        let space = self.policy.action_space();
+        let n = space.size();
         // Beside the behaviour, so that an error leaves no trace.
         let mut explorers = self.explorers.clone();
         let mut actions = Vec::with_capacity(observations.len());
@@ -85,9 +86,9 @@ impl<A: Actor> Behaviour<A> {
             check("row", row, |&row| row < explorers.len(), "below Behaviour::rows")?;
             check_size("observation", observation.len(), self.policy.actor().observation_size())?;
             check_finite("observation", observation)?;
-            let excursion = explorers[row].excursion(n);
+            let excursion = explorers[row].excursion(space);
             if excursion.is_none() {
-                let Noise { z, log_density } = explorers[row].noise(n);
+                let Noise { z, log_density } = explorers[row].noise(space);
                 asked.push((place, observation));
                 noise.extend(z);
                 densities.push(log_density);

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check, check_any, check_share};
 use crate::error::Result;
 use crate::rng::Rng;
@@ -37,9 +38,9 @@ pub enum NoiseColour {
 }
 
 /// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to
-/// the other from time to time (after temporally extended ε-greedy exploration, arXiv 2006.01782). A body
-/// that lies on the ground is thrown about by them as it is not by noise around a mean, and comes upon
-/// rewards that are rare.
+/// the other from time to time; a choice is one of its things, and goes to another (after temporally extended
+/// ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them as it is
+/// not by noise around a mean, and comes upon rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start, and at that of each episode. The policy counts as informed
 /// while the E-step's constraint was active in most of the latest 500 or so updates, so not at first: its
@@ -114,11 +115,12 @@ impl Explorer {
         })
     }
 
-    /// Whether it can go on with these settings, and actions of `n` components.
-    pub(crate) fn fits(&self, config: &Exploration, n: usize) -> bool {
+    /// Whether it can go on with these settings, and such actions.
+    pub(crate) fn fits(&self, config: &Exploration, space: &ActionSpace) -> bool {
         self.config == *config
-            && (self.processes.is_empty() || self.processes.len() == n * TIME_CONSTANTS.len())
-            && (self.held.is_empty() || self.held.len() == n)
+            && (self.processes.is_empty()
+                || self.processes.len() == space.bounded_size() * TIME_CONSTANTS.len())
+            && (self.held.is_empty() || space.to_environment(&self.held).is_ok())
     }
 
     /// One that explores alike with other random numbers, and has done nothing yet.
@@ -144,8 +146,8 @@ impl Explorer {
         self.informed = informed;
     }
 
-    /// The next action, of `n` components, where it is an excursion's.
-    pub(crate) fn excursion(&mut self, n: usize) -> Option<Vec<f32>> {
+    /// The next action where it is an excursion's.
+    pub(crate) fn excursion(&mut self, space: &ActionSpace) -> Option<Vec<f32>> {
         let Excursions { uninformed, informed, phase, hold } = self.config.excursions?;
         if self.left == 0 {
             self.left = phase;
@@ -157,30 +159,46 @@ impl Explorer {
         if !self.excursion {
             return None;
         }
+        let (n, counts) = (space.bounded_size(), space.choices().iter().copied());
         if self.held.is_empty() {
             self.held = (0..n).map(|_| if self.rng.normal() > 0.0 { 1.0 } else { -1.0 }).collect();
+            self.held.extend(counts.map(|count| self.rng.index(count) as f32));
         } else {
-            for end in &mut self.held {
+            let (ends, chosen) = self.held.split_at_mut(n);
+            for end in ends {
                 if self.rng.uniform(0.0, 1.0) < 1.0 / hold {
                     *end = -*end;
+                }
+            }
+            for (chosen, count) in chosen.iter_mut().zip(counts) {
+                if self.rng.uniform(0.0, 1.0) < 1.0 / hold {
+                    // Any but itself.
+                    *chosen = ((*chosen as usize + 1 + self.rng.index(count - 1)) % count) as f32;
                 }
             }
         }
         Some(self.held.clone())
     }
 
-    /// The noise of the next action around the policy's mean, of `n` components.
-    pub(crate) fn noise(&mut self, n: usize) -> Noise {
-        match self.config.noise {
+    /// The noise of which the next action is made. That of choices is white: their indices have no order in
+    /// which neighbours were alike.
+    pub(crate) fn noise(&mut self, space: &ActionSpace) -> Noise {
+        let n = space.bounded_size();
+        let mut noise = match self.config.noise {
             NoiseColour::White => {
                 let z = self.rng.normals(n);
                 Noise { log_density: log_density(&z, 1.0), z }
             }
             NoiseColour::Pink => self.pink_noise(n),
-        }
+        };
+        noise.z.extend(self.rng.normals(space.choices().len()));
+        noise
     }
 
     fn pink_noise(&mut self, n: usize) -> Noise {
+        if n == 0 {
+            return Noise { z: Vec::new(), log_density: 0.0 };
+        }
         let fresh = self.rng.normals(n * TIME_CONSTANTS.len());
         let begins = self.processes.is_empty();
         self.processes.resize(fresh.len(), 0.0);
@@ -207,7 +225,7 @@ impl Explorer {
 pub(crate) struct Noise {
     /// Standard normal, over all steps.
     pub(crate) z: Vec<f32>,
-    /// The logarithm of its density, given the noise of the actions before.
+    /// The logarithm of the density of that for bounded components, given the noise of the actions before.
     pub(crate) log_density: f32,
 }
 
@@ -232,7 +250,7 @@ mod tests {
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             let mut components = [Vec::new(), Vec::new()];
             for _ in 0..STEPS {
-                let numbers = explorer.noise(components.len()).z;
+                let numbers = explorer.noise(&ActionSpace::symmetric(components.len())).z;
                 components
                     .iter_mut()
                     .zip(numbers)
@@ -270,14 +288,20 @@ mod tests {
             let new = |rng| Explorer::new(exploration.clone(), rng).unwrap();
             let mut used = new(Rng::stream(3, Stream::Exploration));
             for _ in 0..50 {
-                used.excursion(2);
-                used.noise(2);
+                used.excursion(&ActionSpace::symmetric(2));
+                used.noise(&ActionSpace::symmetric(2));
             }
             used.reset();
             let mut fresh = new(used.rng.clone());
             for _ in 0..50 {
-                assert_eq!(used.excursion(2), fresh.excursion(2));
-                assert_eq!(used.noise(2).z, fresh.noise(2).z);
+                assert_eq!(
+                    used.excursion(&ActionSpace::symmetric(2)),
+                    fresh.excursion(&ActionSpace::symmetric(2))
+                );
+                assert_eq!(
+                    used.noise(&ActionSpace::symmetric(2)).z,
+                    fresh.noise(&ActionSpace::symmetric(2)).z
+                );
             }
         }
     }
@@ -289,7 +313,8 @@ mod tests {
             let excursions = Excursions { uninformed: 0.0, informed: 0.0, phase: u64::MAX, hold };
             let exploration = Exploration { noise: NoiseColour::White, excursions: Some(excursions) };
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
-            let actions: Vec<Vec<f32>> = (0..STEPS).map(|_| explorer.excursion(n).unwrap()).collect();
+            let actions: Vec<Vec<f32>> =
+                (0..STEPS).map(|_| explorer.excursion(&ActionSpace::symmetric(n)).unwrap()).collect();
             for component in 0..n {
                 let pairs = actions.iter().zip(&actions[1..]);
                 let turns = pairs.filter(|(one, next)| one[component] != next[component]).count();
@@ -316,9 +341,12 @@ mod tests {
         {
             let exploration = Exploration { noise: colour, excursions: None };
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
-            (0..steps).for_each(|_| drop(explorer.noise(2)));
+            (0..steps).for_each(|_| drop(explorer.noise(&ActionSpace::symmetric(2))));
             let draws: Vec<Noise> = (0..DRAWS as u64)
-                .map(|seed| Explorer { rng: Rng::stream(seed, Stream::Replay), ..explorer.clone() }.noise(2))
+                .map(|seed| {
+                    Explorer { rng: Rng::stream(seed, Stream::Replay), ..explorer.clone() }
+                        .noise(&ActionSpace::symmetric(2))
+                })
                 .collect();
             let mean = |of: &dyn Fn(&Noise) -> f64| draws.iter().map(of).sum::<f64>() / DRAWS as f64;
             let moments = [0, 1].map(|component| {

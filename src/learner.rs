@@ -11,11 +11,11 @@ pub(crate) mod target_networks;
 
 use burn::tensor::{Device, Tensor};
 
+use crate::action_space::ActionSpace;
 use crate::backends::{both, on_its_threads};
 use crate::checks::{check, check_size};
 use crate::error::Result;
 use crate::experience::batch::Batch;
-use crate::experience::environment::ActionBounds;
 use crate::experience::replay::ReplayBuffer;
 use crate::host::read;
 use crate::learner::config::{ImproveAt, MpoConfig};
@@ -84,12 +84,12 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         })
     }
 
-    /// The same learner for an environment with these bounds, which its policies are deployed in.
+    /// The same learner for an environment with these actions, which its policies are deployed in.
     ///
     /// # Errors
-    /// If they are of another number of components than its actions.
-    pub fn with_bounds(mut self, bounds: ActionBounds) -> Result<Self> {
-        self.average = self.average.with_bounds(bounds)?;
+    /// If they are not of as many components as its own, or not of the same choices.
+    pub fn with_action_space(mut self, space: ActionSpace) -> Result<Self> {
+        self.average = self.average.with_action_space(space)?;
         Ok(self)
     }
 
@@ -186,25 +186,25 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         };
 
         // The two halves do not depend on each other.
+        let space = self.actor.action_space();
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
             let values = shared_values.clone().unwrap_or_else(|| target.values(&states));
             let mut preferences = target.critic.in_units(values.narrow(0, 0, batch.rows()));
-            if let Some(penalty) = &config.action_penalty {
-                preferences = preferences + penalty.cost.of(states.actions.clone()) * penalty.weight;
+            let bounded = space.bounded_part(states.actions.clone());
+            if let (Some(penalty), Some(actions)) = (&config.action_penalty, bounded) {
+                preferences = preferences + penalty.cost.of(actions) * penalty.weight;
             }
-            let solution = e_step.solve(preferences)?;
-            // M-step: fit the policy to the weighted actions, inside its trust regions.
-            let (observations, actions) = (states.observations.clone(), states.actions.clone());
-            let (actor, report) =
-                m_step.improve(&actor, observations, &states.policy, actions, solution.weights)?;
+            let solution = e_step.solve(preferences, states.probabilities.clone())?;
+            // M-step: move the policy to where they say, inside its trust regions.
+            let (actor, report) = m_step.follow(&actor, &states, &solution)?;
             Ok((actor, solution.dual, report))
         };
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
             let next_values = match shared_values.clone() {
-                Some(values) => batch.next_values(values)?,
-                None => target.values(&next).mean_dim(1).squeeze_dim(1),
+                Some(values) => batch.next_values(next.expected(values))?,
+                None => next.expected(target.values(&next)),
             };
             critic_step.regress(&critic, target, batch, next_values)
         };
@@ -245,6 +245,7 @@ fn shared_device<A: Actor, C: Critic>(actor: &A, critic: &C) -> Result<Device> {
     check("Actor::action_size", n, |&size| size > 0, "at least 1")?;
     check_size("the critic's observation", critic.observation_size(), observation)?;
     check_size("the critic's action", critic.action_size(), n)?;
+    critic.action_space().check_like(&actor.action_space())?;
     let device = device_of(actor)?;
     device_of(critic)?;
     let devices = [actor.devices(), critic.devices()].concat();

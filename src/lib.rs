@@ -39,6 +39,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
+mod action_space;
 mod agent;
 mod backends;
 mod behaviour;
@@ -71,13 +72,15 @@ pub use burn::tensor::Device;
 pub use mathematics::{dual, targets};
 pub use run::observers;
 
+pub use action_space::ActionSpace;
 pub use agent::MpoAgent;
+pub use agent::choices::{DiscreteAgent, HybridAgent, MultiDiscreteAgent};
 pub use backends::device;
 pub use behaviour::Behaviour;
 pub use error::{BoxedError, Error, Result};
 pub use experience::action::Action;
 pub use experience::batch::{Batch, Improved};
-pub use experience::environment::{ActionBounds, Environment, Step};
+pub use experience::environment::{Environment, Step};
 pub use experience::environments::{Environments, RowError};
 pub use experience::recorded::RecordedEpisode;
 pub use experience::replay::{EpisodeWriter, ReplayBuffer};
@@ -89,14 +92,20 @@ pub use learner::Learner;
 pub use learner::action_cost::{ActionCost, ActionPenalty, action_penalty};
 pub use learner::config::{ImproveAt, MpoConfig};
 pub use learner::critic_step::{CriticStep, PolicyEvaluation};
-pub use learner::e_step::{EStep, EStepConfig, EStepSolution, TemperatureSolver};
+pub use learner::e_step::{EStep, EStepConfig, EStepKind, EStepSolution, Objective, TemperatureSolver};
 pub use learner::m_step::{MStep, MStepConfig, MStepReport, MultiplierConfig};
 pub use learner::metrics::Metrics;
 pub use learner::target_networks::{SampledActions, TargetNetworks};
-pub use mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
+pub use mathematics::advantage::expected_advantage;
+pub use mathematics::categorical::Categorical;
+pub use mathematics::distribution::{Constraint, DecoupledKl, Distribution, Enumeration, Multipliers};
 pub use mathematics::gaussian::{Gaussian, PolicyGradient, Scale, Scatter, Statistics, policy_gradient};
+pub use mathematics::independent::Independent;
 pub use networks::actor::{Actor, GaussianActor};
+pub use networks::categorical_actor::CategoricalActor;
 pub use networks::critic::Critic;
+pub use networks::discrete_q_network::DiscreteQNetwork;
+pub use networks::independent_actors::{HybridActor, IndependentActors};
 pub use networks::q_network::QNetwork;
 pub use policy::{OnnxOptions, Policy};
 pub use rng::{Rng, Stream};

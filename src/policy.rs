@@ -5,37 +5,35 @@ mod pytorch;
 
 use std::path::Path;
 
-use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check_any, check_finite, check_size};
 use crate::error::Result;
-use crate::experience::environment::ActionBounds;
 use crate::files::file::{Kind, Refusal, check_same};
 use crate::files::tensor_file::{self, Tensors};
 use crate::host::{tensor, to_host};
 use crate::mathematics::distribution::Distribution;
-use crate::networks::{Actor, GaussianActor, GaussianActorConfig, device_of};
-use crate::rng::{Rng, Stream};
+use crate::networks::{Actor, GaussianActor, MadeOfSettings, device_of};
 pub use onnx::OnnxOptions;
 
 /// What errors of a policy's action call it.
 pub(crate) const ACTION: &str = "the policy's action";
 
-/// A policy without critic, optimizer or trainer, and the bounds of the actions it is for.
+/// A policy without critic, optimizer or trainer, and the actions it is for.
 ///
 /// ```
 /// use burn::tensor::Device;
-/// use mpo::{ActionBounds, MpoAgent, MpoConfig, Policy};
+/// use mpo::{ActionSpace, MpoAgent, MpoConfig, Policy};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let file = folder.path().join("policy.mpo");
 /// let agent = MpoAgent::new(MpoConfig::default(), 5, 1, &Device::flex(), 1)?;
-/// let bounds = ActionBounds::new(vec![0.0], vec![12.0])?;
-/// agent.policy().clone().with_bounds(bounds)?.save(&file)?;
+/// let bounds = ActionSpace::bounded(vec![0.0], vec![12.0])?;
+/// agent.policy().clone().with_action_space(bounds)?.save(&file)?;
 ///
 /// // On the robot:
 /// let policy = Policy::load(&file, &Device::flex())?;
@@ -47,28 +45,28 @@ pub(crate) const ACTION: &str = "the policy's action";
 #[derive(Debug, Clone)]
 pub struct Policy<A: Actor = GaussianActor> {
     actor: A,
-    bounds: ActionBounds,
+    action_space: ActionSpace,
 }
 
 impl<A: Actor> Policy<A> {
-    /// The policy of this network, for actions inside [-1, 1].
+    /// The policy of this network, for its [own actions](Actor::action_space): those inside [-1, 1].
     pub fn new(actor: A) -> Self {
-        Self { bounds: ActionBounds::symmetric(actor.action_size()), actor }
+        Self { action_space: actor.action_space(), actor }
     }
 
-    /// The same policy for actions inside other bounds: those of the
-    /// [environment](crate::Environment::action_bounds).
+    /// The same policy for actions in other units: those of the
+    /// [environment](crate::Environment::action_space).
     ///
     /// # Errors
-    /// If the bounds are not of as many components as the policy's action.
-    pub fn with_bounds(self, bounds: ActionBounds) -> Result<Self> {
-        check_size("the action bounds", bounds.size(), self.actor.action_size())?;
-        Ok(Self { bounds, ..self })
+    /// If they are not of as many components as the policy's, or not of the same choices.
+    pub fn with_action_space(self, action_space: ActionSpace) -> Result<Self> {
+        action_space.check_like(&self.actor.action_space())?;
+        Ok(Self { action_space, ..self })
     }
 
     /// The policy of another network for the same actions.
     pub(crate) fn with_actor(&self, actor: A) -> Self {
-        Self { actor, bounds: self.bounds.clone() }
+        Self { actor, action_space: self.action_space.clone() }
     }
 
     /// Its network.
@@ -76,18 +74,18 @@ impl<A: Actor> Policy<A> {
         &self.actor
     }
 
-    /// The bounds of its actions, in the environment's units.
-    pub fn bounds(&self) -> &ActionBounds {
-        &self.bounds
+    /// Its actions, in the environment's units.
+    pub fn action_space(&self) -> &ActionSpace {
+        &self.action_space
     }
 
     /// The action to take at one observation, the policy's mean: in the environment's units, and inside its
-    /// [bounds](Self::bounds).
+    /// [bounds](Self::action_space).
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
     pub fn act(&self, observation: &[f32]) -> Result<Vec<f32>> {
-        self.bounds.to_environment(&self.mean_action(observation)?)
+        self.action_space.to_environment(&self.mean_action(observation)?)
     }
 
     /// The distribution over actions for one observation, `[1, action]`.
@@ -152,6 +150,17 @@ struct Header {
     network: Network,
     action_low: Vec<f32>,
     action_high: Vec<f32>,
+    /// See [`ActionSpace::choices`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    action_choices: Vec<usize>,
+}
+
+impl Header {
+    fn space(&self) -> Result<ActionSpace, Refusal> {
+        let Self { action_low, action_high, action_choices, .. } = self;
+        ActionSpace::of_parts(action_low.clone(), action_high.clone(), action_choices.clone())
+            .map_err(|error| error.to_string().into())
+    }
 }
 
 /// What a network has to be in order to take the parameters.
@@ -171,10 +180,12 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the file cannot be written, or two parameters of the network have the same name.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let (action_low, action_high) = (self.bounds.low().to_vec(), self.bounds.high().to_vec());
+        let space = &self.action_space;
+        let (action_low, action_high) = (space.low().to_vec(), space.high().to_vec());
+        let action_choices = space.choices().to_vec();
         let mut tensors = Tensors::default();
         tensors.add_module("", &self.actor)?;
-        let header = Header { network: self.network(), action_low, action_high };
+        let header = Header { network: self.network(), action_low, action_high, action_choices };
         tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
     }
 
@@ -203,9 +214,7 @@ impl<A: Actor> Policy<A> {
 
     fn of_file(actor: A, header: Header, tensors: &mut Tensors) -> Result<Self, Refusal> {
         let actor = tensors.take_module("", actor)?;
-        let bounds = ActionBounds::new(header.action_low, header.action_high);
-        let policy = bounds.and_then(|bounds| Self::new(actor).with_bounds(bounds));
-        policy.map_err(|error| error.to_string().into())
+        Self::new(actor).with_action_space(header.space()?).map_err(|error| error.to_string().into())
     }
 }
 
@@ -216,21 +225,34 @@ impl Policy {
     /// If the file cannot be read, is not a policy's, is damaged, has another version of the format, or is of
     /// another network than a [`GaussianActor`] (see [`restore`](Self::restore)).
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        Self::load_as(path, device)
+    }
+}
+
+impl<A: MadeOfSettings> Policy<A> {
+    /// Reads a policy of another of the library's networks from its file, onto `device`:
+    /// `Policy::<CategoricalActor>::load_as`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not a policy's, is damaged, has another version of the format, or is of
+    /// another network (see [`restore`](Self::restore)).
+    pub fn load_as(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         tensor_file::read(path.as_ref(), &FILE, |header: Header, tensors| {
             let Network { observation_size, action_size, actor } = &header.network;
-            let config = GaussianActorConfig::deserialize(actor).map_err(|_| {
-                let found = format!("of a network with the settings {actor}");
-                Refusal::Other(found, "a GaussianActor's; Policy::restore reads networks of your own")
-            })?;
+            let found = || format!("of a network with the settings {actor}");
+            let settings =
+                A::Settings::deserialize(actor).map_err(|_| Refusal::Other(found(), A::ACCEPTED))?;
+            let (observation_size, space) = (*observation_size, header.space()?);
+            if space.size() != *action_size {
+                return Err(format!("{} components of an action of {action_size}", space.size()).into());
+            }
             // Before a network of that size is made.
-            let (count, held) = (config.parameter_count(*observation_size, *action_size), tensors.count());
+            let (count, held) = (A::parameter_count(&settings, observation_size, &space), tensors.count());
             if count != Some(held) {
                 return Err(format!("{held} numbers for a network of other sizes").into());
             }
-            let mut rng = Rng::stream(0, Stream::Weights);
-            let untrained = GaussianActor::new(&config, *observation_size, *action_size, device, &mut rng)
-                .map_err(|error| error.to_string())?;
-            Self::of_file(untrained.valid(), header, tensors)
+            let untrained = A::untrained(&settings, observation_size, &space, device);
+            Self::of_file(untrained.map_err(|error| error.to_string())?.valid(), header, tensors)
         })
     }
 }

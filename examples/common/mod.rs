@@ -16,8 +16,8 @@ use clap::ValueEnum;
 use mpo::dual::DualForm;
 use mpo::observers::{BestPolicy, EvaluationTable, LearningCurve, MetricsTable, ProgressBar, TensorBoard};
 use mpo::{
-    Environment, Environments, Event, MpoAgent, MpoConfig, Observer, OnnxOptions, Progress, Resumed, Summary,
-    Trainer, TrainerConfig, VectorEnvironment,
+    Actor, Critic, Device, Environment, Environments, Event, MpoAgent, MpoConfig, Observer, OnnxOptions,
+    Progress, Resumed, Summary, Trainer, TrainerConfig, VectorEnvironment,
 };
 use settings::Setting;
 
@@ -99,17 +99,18 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
     }
 }
 
-/// Trains an agent, shows its progress and writes evaluations.csv, metrics.csv, learning_curve.svg,
-/// policy.mpo, policy.onnx, best_policy.mpo and checkpoints. Ctrl-C ends the run with a checkpoint.
-pub fn train<E: Environment + Clone + Send>(
+/// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes
+/// evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo and checkpoints.
+/// Ctrl-C ends the run with a checkpoint.
+pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     task: &Task,
     environment: E,
     arguments: &Arguments,
-) -> Result<(MpoAgent, Summary), Box<dyn Error>> {
+    make: impl FnOnce(MpoConfig, &E, &Device, u64) -> mpo::Result<MpoAgent<A, C>>,
+) -> Result<(MpoAgent<A, C>, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
-    let (observation, bounds) = (environment.observation_size(), environment.action_bounds());
     let config = settings::with(arguments.preset.unwrap_or(task.preset).config(), &arguments.settings)?;
-    let agent = MpoAgent::new(config, observation, bounds.size(), &arguments.backend.device, arguments.seed)?;
+    let agent = make(config, &environment, &arguments.backend.device, arguments.seed)?;
     let environment_steps = arguments.env_steps.unwrap_or(task.env_steps);
     let trainer_config = TrainerConfig {
         environment_steps,
@@ -146,16 +147,21 @@ pub fn train<E: Environment + Clone + Send>(
         trainer = trainer.observe(TensorBoard::resume(folder.join(folder::BOARD), &resumed)?);
     }
     let summary = trainer.run()?;
-    let policy = trainer.agent().policy().clone().with_bounds(bounds)?;
+    let policy = trainer.agent().policy();
     policy.save(folder.join("policy.mpo"))?;
     let options = OnnxOptions { task: task.title.clone(), distribution: true };
-    policy.export_onnx_with(folder.join("policy.onnx"), &options)?;
+    if let Err(error) = policy.export_onnx_with(folder.join("policy.onnx"), &options) {
+        eprintln!("no policy.onnx: {error}");
+    }
     println!("learning curve: {}", folder.join("learning_curve.svg").display());
     Ok((trainer.into_agent(), summary))
 }
 
 /// Goes on with an earlier run where the arguments say so, and tells of it.
-fn resume<E: VectorEnvironment>(trainer: &mut Trainer<E>, arguments: &Arguments) -> mpo::Result<Resumed> {
+fn resume<E: VectorEnvironment, A: Actor, C: Critic>(
+    trainer: &mut Trainer<E, A, C>,
+    arguments: &Arguments,
+) -> mpo::Result<Resumed> {
     if arguments.resume.is_none() {
         return Ok(Resumed::default());
     }
@@ -216,6 +222,8 @@ pub enum Preset {
     /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations
     /// alone.
     Simulation,
+    /// The modern preset with the parametric E-step.
+    Parametric,
 }
 
 impl Preset {
@@ -229,6 +237,7 @@ impl Preset {
             }
             Self::Default => MpoConfig::default(),
             Self::Simulation => MpoConfig::simulation(),
+            Self::Parametric => MpoConfig::parametric(),
         }
     }
 }

@@ -64,7 +64,7 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         tensor_file::read(path, &FILE, |Header { learner, explorer, explorers }, tensors| {
             let explorers = [vec![explorer], explorers].concat();
             let fits =
-                |explorer: &Explorer| explorer.fits(&self.config().exploration, self.actor().action_size());
+                |explorer: &Explorer| explorer.fits(&self.config().exploration, &self.actor().action_space());
             if !explorers.iter().all(fits) {
                 return Err("exploration by other settings or of actions of another size".into());
             }

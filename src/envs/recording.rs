@@ -15,7 +15,7 @@ use crate::files::file::replace;
 ///
 /// ```
 /// use mpo::envs::{Draw, Picture, record_episode};
-/// use mpo::{ActionBounds, Environment, Step};
+/// use mpo::{ActionSpace, Environment, Step};
 ///
 /// /// A ball that is pushed along: position and steps made.
 /// struct Ball(f32, u32);
@@ -25,8 +25,8 @@ use crate::files::file::replace;
 /// #   fn observation_size(&self) -> usize {
 /// #       1
 /// #   }
-/// #   fn action_bounds(&self) -> ActionBounds {
-/// #       ActionBounds::symmetric(1)
+/// #   fn action_space(&self) -> ActionSpace {
+/// #       ActionSpace::symmetric(1)
 /// #   }
 /// #   fn reset(&mut self, _seed: u64) -> Result<Vec<f32>, Self::Error> {
 /// #       *self = Self(0.0, 0);

@@ -2,7 +2,8 @@
 
 use super::JointState;
 use super::error::ControlError;
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 use crate::rng::{Rng, Stream};
 
 /// The control steps after which every episode is cut off.
@@ -107,8 +108,8 @@ where
         OBSERVATIONS
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(ACTIONS)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(ACTIONS)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, ControlError> {

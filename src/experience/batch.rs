@@ -70,16 +70,15 @@ impl Batch {
         Ok(Tensor::cat(vec![improved, self.next_observations.clone().select(0, truncated)], 0))
     }
 
-    /// V(s') of the next observations, `[rows]`: the means over the samples of the `values` at the
-    /// [evaluated](Self::evaluated) states, `[rows and more, samples]`.
+    /// V(s') of the next observations, `[rows]`, from the `values` V of the [evaluated](Self::evaluated)
+    /// states, `[rows and more]`.
     ///
     /// # Errors
     /// If `truncated` are not rows of the batch, ascending, or there are not as many values.
-    pub fn next_values(&self, values: Tensor<2>) -> Result<Tensor<1>> {
+    pub fn next_values(&self, values: Tensor<1>) -> Result<Tensor<1>> {
         self.check_truncated()?;
-        let (rows, [count, samples]) = (self.rows(), values.dims());
-        check_shape("values", &[count, samples], &[rows + self.improved.truncated.len(), samples])?;
-        let values = values.mean_dim(1).squeeze_dim(1);
+        let rows = self.rows();
+        check_shape("values", &values.dims(), &[rows + self.improved.truncated.len()])?;
         if self.improved.truncated.is_empty() {
             return Ok(values);
         }

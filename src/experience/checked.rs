@@ -4,9 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check, check_finite, check_reward, check_size};
 use crate::error::{BoxedError, Error, Result};
-use crate::experience::environment::{ActionBounds, Step};
+use crate::experience::environment::Step;
 use crate::experience::replay::STREAMS;
 use crate::experience::vector::VectorEnvironment;
 
@@ -14,7 +15,7 @@ use crate::experience::vector::VectorEnvironment;
 pub(crate) struct Checked<E> {
     environment: E,
     rows: usize,
-    bounds: ActionBounds,
+    action_space: ActionSpace,
     observation_size: usize,
     /// When it last answered.
     answered: Instant,
@@ -28,10 +29,10 @@ impl<E: VectorEnvironment> Checked<E> {
         check("Layout::rows", layout.rows, |rows| (1..=STREAMS).contains(rows), "1 to 4096")?;
         let observation_size = layout.observation_size;
         check("Environment::observation_size", observation_size, |&size| size > 0, "at least 1")?;
-        let bounds = layout.action_bounds;
-        check("Environment::action_bounds", bounds.size(), |&size| size > 0, "at least 1 component")?;
+        let action_space = layout.action_space;
+        action_space.check("Environment::action_space")?;
         let (answered, reaction) = (Instant::now(), Duration::ZERO);
-        Ok(Self { rows: layout.rows, bounds, environment, observation_size, answered, reaction })
+        Ok(Self { rows: layout.rows, action_space, environment, observation_size, answered, reaction })
     }
 
     pub(crate) fn environment(&self) -> &E {
@@ -54,8 +55,8 @@ impl<E: VectorEnvironment> Checked<E> {
         self.observation_size
     }
 
-    pub(crate) fn bounds(&self) -> &ActionBounds {
-        &self.bounds
+    pub(crate) fn action_space(&self) -> &ActionSpace {
+        &self.action_space
     }
 
     pub(crate) fn repeatable(&self) -> bool {
@@ -80,7 +81,7 @@ impl<E: VectorEnvironment> Checked<E> {
     /// # Errors
     /// If an action does not fit: nothing was done then.
     pub(crate) fn step(&mut self, actions: &[(usize, &[f32])]) -> Result<Vec<Result<Step>>> {
-        let scaled = |&(row, action): &(usize, &[f32])| Ok((row, self.bounds.to_environment(action)?));
+        let scaled = |&(row, action): &(usize, &[f32])| Ok((row, self.action_space.to_environment(action)?));
         let actions: Vec<_> = actions.iter().map(scaled).collect::<Result<_>>()?;
         self.reaction = self.answered.elapsed();
         let answers = guarded("step", actions.len(), || self.environment.step_rows(&actions));

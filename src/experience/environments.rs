@@ -61,8 +61,8 @@ impl<E: Environment> Environments<E> {
         check("Environments", rows.len(), |&count| count > 0, "at least 1")?;
         for row in &rows[1..] {
             check_size("observation of a row", row.observation_size(), rows[0].observation_size())?;
-            let same = |bounds: &_| *bounds == rows[0].action_bounds();
-            check("Environments, action bounds", row.action_bounds(), same, "the same for all rows")?;
+            let same = |bounds: &_| *bounds == rows[0].action_space();
+            check("Environments, action bounds", row.action_space(), same, "the same for all rows")?;
         }
         Ok(Self { rows, pace: 0.0, in_threads: false })
     }
@@ -146,7 +146,7 @@ impl<E: Environment + Send> VectorEnvironment for Environments<E> {
         Layout {
             rows: self.rows.len(),
             observation_size: self.rows[0].observation_size(),
-            action_bounds: self.rows[0].action_bounds(),
+            action_space: self.rows[0].action_space(),
             repeatable: self.rows.iter().all(Environment::repeatable),
         }
     }

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check_finite, check_reward, check_size};
 use crate::error::{Error, Result};
 use crate::experience::action::Action;
-use crate::experience::environment::{ActionBounds, Step};
+use crate::experience::environment::Step;
 use crate::experience::replay::ReplayBuffer;
 
 /// An episode that was recorded: by a person, another controller, an earlier run.
@@ -22,7 +23,7 @@ use crate::experience::replay::ReplayBuffer;
 /// ```
 ///
 /// ```
-/// use mpo::{ActionBounds, RecordedEpisode, ReplayBuffer};
+/// use mpo::{ActionSpace, RecordedEpisode, ReplayBuffer};
 ///
 /// # fn main() -> mpo::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
@@ -33,7 +34,7 @@ use crate::experience::replay::ReplayBuffer;
 /// episode.append_to(&path)?;
 ///
 /// let mut replay = ReplayBuffer::new(1_000_000, 2, 1)?;
-/// let read = replay.read_episodes(&path, &ActionBounds::new(vec![-2.0], vec![2.0])?)?;
+/// let read = replay.read_episodes(&path, &ActionSpace::bounded(vec![-2.0], vec![2.0])?)?;
 /// assert_eq!((read, replay.len()), (1, 2));
 /// # Ok(())
 /// # }
@@ -87,7 +88,7 @@ impl ReplayBuffer {
     /// # Errors
     /// If it has another number of rewards than of actions, or not one observation more, or a size is wrong,
     /// a number not finite, a reward beyond ±1e12 or an action outside the bounds; nothing is stored then.
-    pub fn add_episode(&mut self, episode: &RecordedEpisode, bounds: &ActionBounds) -> Result<()> {
+    pub fn add_episode(&mut self, episode: &RecordedEpisode, bounds: &ActionSpace) -> Result<()> {
         let steps = self.steps_of(episode, bounds)?;
         self.add(&episode.observations[0], &steps)
     }
@@ -98,7 +99,7 @@ impl ReplayBuffer {
     }
 
     /// The steps of an episode that fits.
-    fn steps_of(&self, episode: &RecordedEpisode, bounds: &ActionBounds) -> Result<Vec<(Action, Step)>> {
+    fn steps_of(&self, episode: &RecordedEpisode, bounds: &ActionSpace) -> Result<Vec<(Action, Step)>> {
         let RecordedEpisode { observations, actions, rewards, terminated } = episode;
         check_size("the action bounds", bounds.size(), self.action_size())?;
         check_size("the episode's rewards", rewards.len(), actions.len())?;
@@ -127,7 +128,7 @@ impl ReplayBuffer {
     /// # Errors
     /// If the file cannot be read, or a line is not an episode of these sizes and bounds, which is then
     /// named; nothing is stored then.
-    pub fn read_episodes(&mut self, path: impl AsRef<Path>, bounds: &ActionBounds) -> Result<usize> {
+    pub fn read_episodes(&mut self, path: impl AsRef<Path>, bounds: &ActionSpace) -> Result<usize> {
         let path = path.as_ref();
         let failed = |source| Error::File { path: path.to_owned(), source };
         // All are looked at before one is stored.

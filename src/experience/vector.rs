@@ -1,7 +1,8 @@
 //! Several environments stepped at once: [`VectorEnvironment`], and its ways from and to one [`Environment`].
 
+use crate::action_space::ActionSpace;
 use crate::error::BoxedError;
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{Environment, Step};
 
 /// Environments of one kind that are stepped together, each of them a *row*: what a
 /// [`Trainer`](crate::Trainer) collects from.
@@ -14,7 +15,7 @@ use crate::experience::environment::{ActionBounds, Environment, Step};
 /// that cannot be reset sits out until it can, so that a call may be for some of the rows alone.
 ///
 /// ```
-/// use mpo::{ActionBounds, Layout, Step, VectorEnvironment};
+/// use mpo::{ActionSpace, Layout, Step, VectorEnvironment};
 ///
 /// /// Points that are to be moved to zero, all in one array.
 /// struct Points { position: Vec<f32>, steps: Vec<u32> }
@@ -24,7 +25,7 @@ use crate::experience::environment::{ActionBounds, Environment, Step};
 ///
 ///     fn layout(&self) -> Layout {
 ///         let rows = self.position.len();
-///         Layout { rows, observation_size: 1, action_bounds: ActionBounds::symmetric(1), repeatable: true }
+///         Layout { rows, observation_size: 1, action_space: ActionSpace::symmetric(1), repeatable: true }
 ///     }
 ///
 ///     fn reset_rows(&mut self, seeds: &[(usize, u64)]) -> Vec<Result<Vec<f32>, Self::Error>> {
@@ -71,8 +72,8 @@ pub struct Layout {
     pub rows: usize,
     /// See [`Environment::observation_size`].
     pub observation_size: usize,
-    /// See [`Environment::action_bounds`].
-    pub action_bounds: ActionBounds,
+    /// See [`Environment::action_space`].
+    pub action_space: ActionSpace,
     /// See [`Environment::repeatable`].
     pub repeatable: bool,
 }
@@ -84,7 +85,7 @@ impl<E: Environment> VectorEnvironment for E {
         Layout {
             rows: 1,
             observation_size: self.observation_size(),
-            action_bounds: self.action_bounds(),
+            action_space: self.action_space(),
             repeatable: self.repeatable(),
         }
     }
@@ -112,8 +113,8 @@ impl<V: VectorEnvironment> Environment for FirstRow<V> {
         self.0.layout().observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.0.layout().action_bounds
+    fn action_space(&self) -> ActionSpace {
+        self.0.layout().action_space
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, BoxedError> {

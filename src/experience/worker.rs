@@ -5,9 +5,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::action_space::ActionSpace;
 use crate::error::BoxedError;
 use crate::experience::checked::panic_message;
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{Environment, Step};
 
 /// An environment that runs in a thread of its own, so that one that hangs costs an episode, not the run.
 ///
@@ -37,7 +38,7 @@ pub struct Worker<E: Environment> {
     limit: Duration,
     thread: Option<Thread>,
     observation_size: usize,
-    bounds: ActionBounds,
+    bounds: ActionSpace,
     repeatable: bool,
 }
 
@@ -75,7 +76,7 @@ enum Request {
 }
 
 enum Answer {
-    Description { observation_size: usize, bounds: ActionBounds, repeatable: bool },
+    Description { observation_size: usize, bounds: ActionSpace, repeatable: bool },
     Reset(Result<Vec<f32>, BoxedError>),
     Step(Result<Step, BoxedError>),
 }
@@ -120,7 +121,7 @@ fn spawn<E: Environment + 'static>(make: Arc<dyn Fn() -> E + Send + Sync>) -> Th
             let answer = match request {
                 Request::Describe => Answer::Description {
                     observation_size: environment.observation_size(),
-                    bounds: environment.action_bounds(),
+                    bounds: environment.action_space(),
                     repeatable: environment.repeatable(),
                 },
                 Request::Reset(seed) => Answer::Reset(environment.reset(seed).map_err(Into::into)),
@@ -157,7 +158,7 @@ impl<E: Environment + 'static> Environment for Worker<E> {
         self.observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
+    fn action_space(&self) -> ActionSpace {
         self.bounds.clone()
     }
 

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::action_space::ActionSpace;
 use crate::checks::{check, check_any};
 use crate::error::Result;
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::experience::environment::{Environment, Step};
 
 /// An environment whose episodes are cut off after some steps, if they have not ended before. A task without
 /// an end needs one: the training begins anew from time to time, and an evaluation plays whole episodes.
@@ -34,8 +35,8 @@ impl<E: Environment> Environment for TimeLimit<E> {
         self.environment.observation_size()
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.environment.action_bounds()
+    fn action_space(&self) -> ActionSpace {
+        self.environment.action_space()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
@@ -82,8 +83,8 @@ impl<E: Environment> Environment for ActionRepeat<E> {
         self.environment.observation_size()
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.environment.action_bounds()
+    fn action_space(&self) -> ActionSpace {
+        self.environment.action_space()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
@@ -138,8 +139,8 @@ impl<E: Environment> Environment for Paced<E> {
         self.environment.observation_size()
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.environment.action_bounds()
+    fn action_space(&self) -> ActionSpace {
+        self.environment.action_space()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {

@@ -75,8 +75,9 @@ pub enum GymnasiumError {
         stderr: String,
     },
 
-    /// An action has the wrong number of components, or one that is not finite.
-    #[error("the action is {action:?}, accepted: {size} finite numbers")]
+    /// An action has the wrong number of components, one that is not finite, or a choice that there
+    /// is not.
+    #[error("the action is {action:?}, accepted: {size} finite numbers, of choices the indices")]
     Action {
         /// The action.
         action: Vec<f32>,

@@ -33,12 +33,15 @@ use std::sync::Arc;
 use self::options::Source;
 use self::process::{Answers, Process};
 use self::protocol::{Actions, Ask, Description, array, frame, numbers};
-use crate::experience::environment::{ActionBounds, Environment, Step};
+use crate::action_space::ActionSpace;
+use crate::experience::environment::{Environment, Step};
 
 /// An environment in a Python process of its own.
 ///
 /// Its observation is flattened, as Gymnasium flattens it: dictionaries and tuples in the order of their
-/// parts, what is discrete as one number for each choice. Actions are those of a `Box` with finite bounds.
+/// parts, what is discrete as one number for each choice. Actions are those of a `Box` with finite bounds, of
+/// `Discrete`, `MultiDiscrete` and `MultiBinary`, or of a `Tuple` or `Dict` of these: as an [`ActionSpace`]
+/// has them, with the numbers of all boxes first.
 /// The task's own end is told apart from its time limit. Rewards and observations come as single-precision
 /// numbers, as all of the library's.
 ///
@@ -54,7 +57,7 @@ use crate::experience::environment::{ActionBounds, Environment, Step};
 pub struct Gymnasium {
     options: Arc<GymnasiumOptions>,
     description: Description,
-    bounds: ActionBounds,
+    space: ActionSpace,
     process: Option<Process>,
     /// Between a reset and the episode's end.
     playing: bool,
@@ -127,16 +130,12 @@ impl Gymnasium {
         let refused = |found: String| GymnasiumError::Refused {
             what: "the action space".into(),
             found,
-            accepted: "a Box of floating-point numbers with finite bounds".into(),
+            accepted: protocol::ACTIONS.into(),
         };
-        let bounds = match description.action.clone() {
-            Actions::Box { low, high } => {
-                ActionBounds::new(low, high).map_err(|error| refused(format!("a Box ({error})")))?
-            }
-            Actions::Discrete { count } => return Err(refused(format!("Discrete({count})"))),
-        };
+        let Actions { low, high, choices } = description.action.clone();
+        let space = ActionSpace::of_parts(low, high, choices).map_err(|error| refused(error.to_string()))?;
         let options = Arc::new(options);
-        Ok(Self { options, description, bounds, process: Some(process), playing: false })
+        Ok(Self { options, description, space, process: Some(process), playing: false })
     }
 
     /// What the process answers, which is ended by any error.
@@ -167,9 +166,9 @@ impl Gymnasium {
 
 impl Clone for Gymnasium {
     fn clone(&self) -> Self {
-        let Self { options, description, bounds, .. } = self;
-        let (options, description, bounds) = (options.clone(), description.clone(), bounds.clone());
-        Self { options, description, bounds, process: None, playing: false }
+        let Self { options, description, space, .. } = self;
+        let (options, description, space) = (options.clone(), description.clone(), space.clone());
+        Self { options, description, space, process: None, playing: false }
     }
 }
 
@@ -180,8 +179,8 @@ impl Environment for Gymnasium {
         self.description.observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.bounds.clone()
+    fn action_space(&self) -> ActionSpace {
+        self.space.clone()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, GymnasiumError> {
@@ -206,8 +205,8 @@ impl Environment for Gymnasium {
         if !self.playing {
             return Err(GymnasiumError::NoEpisode);
         }
-        let size = self.bounds.size();
-        if action.len() != size || action.iter().any(|part| !part.is_finite()) {
+        let size = self.space.size();
+        if self.space.split(action).is_err() {
             return Err(GymnasiumError::Action { action: action.to_vec(), size });
         }
         let step = self.ask_for_step(Ask::Step(action))?;

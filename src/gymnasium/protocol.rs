@@ -18,12 +18,16 @@ pub(super) struct Description {
     pub time_limit: Option<u64>,
 }
 
-/// The kinds of actions.
+/// The action spaces that are served.
+pub(super) const ACTIONS: &str = "a Box of floating-point numbers with finite bounds, Discrete, MultiDiscrete, \
+    MultiBinary, or a Tuple or Dict of these";
+
+/// What an action is: numbers inside bounds, then choices of so many things each.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub(super) enum Actions {
-    Box { low: Vec<f32>, high: Vec<f32> },
-    Discrete { count: u64 },
+pub(super) struct Actions {
+    pub low: Vec<f32>,
+    pub high: Vec<f32>,
+    pub choices: Vec<usize>,
 }
 
 /// What the child says when something goes wrong.

@@ -22,6 +22,11 @@ import traceback
 
 MARK = b"\0mpo serves \0"
 
+ACTIONS = (
+    "a Box of floating-point numbers with finite bounds, Discrete, MultiDiscrete, MultiBinary, or a Tuple or Dict"
+    " of these"
+)
+
 
 class Refused(Exception):
     """An environment that cannot be served: what of it, what it is, and what is accepted."""
@@ -53,14 +58,8 @@ class Gymnasium:
             raise Refused("the observation space", space, "spaces of a fixed number of numbers")
         self.size = int(spaces.flatdim(space))
 
-        space = environment.action_space
-        if isinstance(space, spaces.Discrete):
-            action = {"kind": "discrete", "count": int(space.n)}
-        elif isinstance(space, spaces.Box) and numpy.dtype(space.dtype).kind == "f":
-            self.shape, self.dtype = space.shape, space.dtype
-            action = bounds(numpy, space.low, space.high, space)
-        else:
-            raise Refused("the action space", space, "a Box of floating-point numbers with finite bounds")
+        self.actions = Actions(numpy, spaces, environment.action_space)
+        action = self.actions.description
 
         spec = getattr(environment, "spec", None)
         # Shown to give the same bits after the same seed, in the same object and in a new one.
@@ -79,7 +78,7 @@ class Gymnasium:
         return self.numbers(observation)
 
     def step(self, action):
-        action = self.numpy.frombuffer(action, "<f4").astype(self.dtype).reshape(self.shape)
+        action = self.actions.read(self.numpy.frombuffer(action, "<f4"))
         observation, reward, terminated, truncated, _ = self.environment.step(action)
         return self.numbers(observation), reward, terminated, truncated
 
@@ -88,6 +87,56 @@ class Gymnasium:
         if numbers.size != self.size:
             raise ValueError(f"the observation has {numbers.size} numbers, its space {self.size}")
         return numbers.tobytes()
+
+
+class Actions:
+    """What an action space says, and its actions from numbers: those of all boxes, then one for each choice."""
+
+    def __init__(self, numpy, spaces, space):
+        self.numpy, self.low, self.high, self.choices = numpy, [], [], []
+        # What makes an action of the numbers and choices that are left, taking its own from their front.
+        self.take = self.part(spaces, space, space)
+        self.description = {"low": self.low, "high": self.high, "choices": self.choices}
+
+    def read(self, numbers):
+        boxes = len(self.low)
+        return self.take(list(numbers[:boxes]), [int(choice) for choice in numbers[boxes:]])
+
+    def part(self, spaces, space, whole):
+        numpy = self.numpy
+        if isinstance(space, spaces.Discrete):
+            self.choices.append(int(space.n))
+            start = int(space.start)
+            return lambda numbers, choices: choices.pop(0) + start
+        if isinstance(space, (spaces.MultiDiscrete, spaces.MultiBinary)):
+            multi = isinstance(space, spaces.MultiDiscrete)
+            counts = numpy.ravel(space.nvec) if multi else numpy.full(int(numpy.prod(space.shape)), 2)
+            start = numpy.ravel(getattr(space, "start", 0))
+            self.choices.extend(int(count) for count in counts)
+
+            def take(numbers, choices):
+                chosen = [choices.pop(0) for _ in counts]
+                return (numpy.array(chosen) + start).astype(space.dtype).reshape(space.shape)
+
+            return take
+        if isinstance(space, spaces.Box) and numpy.dtype(space.dtype).kind == "f":
+            said = bounds(numpy, space.low, space.high, whole)
+            self.low.extend(said["low"])
+            self.high.extend(said["high"])
+            size = len(said["low"])
+
+            def take(numbers, choices):
+                own, numbers[:size] = numbers[:size], []
+                return numpy.asarray(own, dtype="<f4").astype(space.dtype).reshape(space.shape)
+
+            return take
+        if isinstance(space, spaces.Tuple):
+            parts = [self.part(spaces, part, whole) for part in space.spaces]
+            return lambda numbers, choices: tuple(part(numbers, choices) for part in parts)
+        if isinstance(space, spaces.Dict):
+            parts = {key: self.part(spaces, part, whole) for key, part in space.spaces.items()}
+            return lambda numbers, choices: {key: part(numbers, choices) for key, part in parts.items()}
+        raise Refused("the action space", whole, ACTIONS)
 
 
 class DmControl:
@@ -139,8 +188,8 @@ def bounds(numpy, low, high, space):
     """What is said of an action with these lower and upper ends."""
     low, high = (numpy.asarray(end, dtype="<f4").ravel().tolist() for end in (low, high))
     if not all(map(math.isfinite, low + high)):
-        raise Refused("the action space", space, "a Box of floating-point numbers with finite bounds")
-    return {"kind": "box", "low": low, "high": high}
+        raise Refused("the action space", space, ACTIONS)
+    return {"low": low, "high": high, "choices": []}
 
 
 def make(request):
@@ -266,7 +315,8 @@ def main():
 
     import numpy
 
-    action_bytes = 4 * len(served.description["action"].get("low", ()))
+    action = served.description["action"]
+    action_bytes = 4 * (len(action["low"]) + len(action["choices"]))
     while True:
         busy.clear()
         header = requests.read(5)

@@ -7,17 +7,19 @@ use crate::error::Result;
 use crate::exploration::{Excursions, Exploration, NoiseColour};
 use crate::learner::action_cost::{ActionCost, ActionPenalty};
 use crate::learner::critic_step::PolicyEvaluation;
-use crate::learner::e_step::EStepConfig;
+use crate::learner::e_step::{EStepConfig, EStepKind};
 use crate::learner::m_step::{MStepConfig, MultiplierConfig};
 use crate::mathematics::distribution::Constraint;
 use crate::networks::{
-    Activation, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig, OptimizerConfig, QNetworkConfig,
+    Activation, CategoricalActorConfig, Covariance, CriticLoss, GaussianActorConfig, NetworkConfig,
+    OptimizerConfig, QNetworkConfig,
 };
 
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
 /// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder
-/// exploration, and [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they
+/// exploration, [`MpoConfig::parametric`] the same with the paper's other E-step, and [`MpoConfig::paper`]
+/// the replication paper's Table 1. Change fields of one of them; they
 /// are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,8 +33,10 @@ pub struct MpoConfig {
     pub critic: QNetworkConfig,
     /// The critic's optimizer.
     pub critic_optimizer: OptimizerConfig,
-    /// The policy network.
+    /// The policy network for components inside bounds.
     pub actor: GaussianActorConfig,
+    /// The policy network for choices.
+    pub choices: CategoricalActorConfig,
     /// How it explores.
     pub exploration: Exploration,
     /// M, the actions sampled for each state, in the E-step and for the targets. Accepted: 2 to 16,777,216.
@@ -91,6 +95,7 @@ impl Default for MpoConfig {
             critic: QNetworkConfig::default(),
             critic_optimizer: OptimizerConfig { learning_rate: 1e-3, gradient_norm: None, epsilon: 1e-8 },
             actor: GaussianActorConfig::default(),
+            choices: CategoricalActorConfig::default(),
             exploration: Exploration::default(),
             sampled_actions: 20,
             batch_size: 256,
@@ -114,6 +119,15 @@ impl MpoConfig {
         Self { exploration, ..default }
     }
 
+    /// The default preset with the parametric E-step ([`EStepKind::Parametric`]): the policy follows the
+    /// likelihood-ratio gradient of its advantage, inside the same trust regions, and there is no
+    /// temperature.
+    pub fn parametric() -> Self {
+        let default = Self::default();
+        let e_step = EStepConfig { kind: EStepKind::Parametric, ..default.e_step };
+        Self { e_step, ..default }
+    }
+
     /// The replication paper's settings: Table 1, 64 sampled actions, TD(0), ReLU layers of 256, a full
     /// covariance, five turns of multipliers and policy, gradients clipped to 0.1.
     ///
@@ -134,8 +148,10 @@ impl MpoConfig {
                 network: network.clone(),
                 normalise_values: false,
                 loss: CriticLoss::Huber,
+                distribution: None,
             },
             critic_optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
+            choices: CategoricalActorConfig { network: network.clone(), uniform_share: 0.0 },
             actor: GaussianActorConfig {
                 network,
                 covariance: Covariance::Full,

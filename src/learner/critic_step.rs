@@ -73,7 +73,7 @@ impl CriticStep {
         batch.check(self.takes_sequences(), sizes, &batch.observations.device())?;
         check_shape("next_values", &next_values.dims(), &[batch.rows()])?;
         let targets = self.targets(target, batch, next_values);
-        let taken = batch.actions.clone().clamp(-1.0, 1.0);
+        let taken = critic.action_space().clipped(batch.actions.clone());
         let (critic, loss, backward) =
             critic.clone().differentiable_loss(batch.observations.clone(), taken, targets);
         check_shape("the critic's loss", &loss.dims(), &[1])?;

@@ -12,6 +12,8 @@ use crate::mathematics::dual::{Dual, DualForm, DualSolution};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EStepConfig {
+    /// What stands for the improved policy. The other settings are of the non-parametric kind.
+    pub kind: EStepKind,
     /// ε, the KL divergence (in nats) by which the weights may depart from the policy that sampled the
     /// actions. Accepted: above 0. Larger values follow the critic faster and trust it more; 0.1 is the usual
     /// choice, and log M (all weight on the best of M actions) the largest that makes a difference.
@@ -31,12 +33,26 @@ impl Default for EStepConfig {
     /// As in the default preset.
     fn default() -> Self {
         Self {
+            kind: EStepKind::NonParametric,
             epsilon: 0.1,
             solver: TemperatureSolver::Exact,
             form: DualForm::Stable,
             minimum_temperature: 0.005,
         }
     }
+}
+
+/// What stands for the improved policy q.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EStepKind {
+    /// Weights of the sampled actions, which the M-step fits the policy to.
+    #[default]
+    NonParametric,
+    /// The policy network itself, which follows the likelihood-ratio gradient of the advantage inside the
+    /// M-step's trust regions (arXiv 1806.06920, appendix D.4 and Algorithm 3): there is no temperature, and
+    /// the M-step is a copy.
+    Parametric,
 }
 
 /// How the [`EStep`] finds the temperature of a batch.
@@ -58,8 +74,9 @@ pub enum TemperatureSolver {
     },
 }
 
-/// The non-parametric E-step (replication paper, eq. 6-8): weights of the sampled actions that raise the
-/// expected value as far as ε allows.
+/// The E-step. The non-parametric one (replication paper, eq. 6-8) finds weights of the sampled actions that
+/// raise the expected value as far as ε allows; the parametric one (arXiv 1806.06920, Algorithm 3) finds
+/// their advantages.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -67,7 +84,7 @@ pub enum TemperatureSolver {
 ///
 /// # fn main() -> mpo::Result<()> {
 /// let values = Tensor::from_floats([[0.0, 1.0, 2.0], [5.0, 5.0, 8.0]], &Device::flex());
-/// let solution = EStep::new(EStepConfig::default())?.solve(values)?;
+/// let solution = EStep::new(EStepConfig::default())?.solve(values, None)?;
 /// assert!((solution.dual.kl - 0.1).abs() < 1e-6);
 /// assert!(solution.dual.interior);
 /// # Ok(())
@@ -85,10 +102,26 @@ pub struct EStep {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EStepSolution {
-    /// The weights q, `[batch, samples]`, those of each state summing to 1.
+    /// `[batch, samples]`: the weights q, those of each state summing to 1; of the parametric kind
+    /// π (Q - E_π Q), where 1/M stands for the probability π of a sampled action. These sum to 0.
     pub weights: Tensor<2>,
-    /// Temperature, dual value, realised KL divergence, duality gap, and whether the optimum is interior.
+    /// What the weights are for.
+    pub objective: Objective,
+    /// Temperature, dual value, realised KL divergence, duality gap, and whether the optimum is interior. The
+    /// parametric kind has no dual: all numbers are 0, and interior says whether any action is worth more
+    /// than another.
     pub dual: DualSolution,
+}
+
+/// What the policy is to raise by an E-step's weights w of actions a.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Objective {
+    /// Their likelihood, Σ_j w_j log π(a_j|s).
+    Likelihood,
+    /// Their probability, Σ_j w_j π(a_j|s) / π_k(a_j|s): the expected advantage, of which the weights are
+    /// samples.
+    Advantage,
 }
 
 impl EStep {
@@ -113,25 +146,14 @@ impl EStep {
         &self.config
     }
 
-    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`.
-    ///
-    /// # Errors
-    /// If there is no state or action, or a value is not finite; the E-step then stays as it was.
-    pub fn solve(&mut self, values: Tensor<2>) -> Result<EStepSolution> {
-        self.solve_from(values, None)
-    }
-
-    /// The same where the actions are all that there are, rather than samples: `prior` holds the policy's
-    /// probability of each, `[batch, actions]`, in place of 1/M.
+    /// Weighs the sampled actions of each state by their `values` Q'(s, a), `[batch, samples]`. Where the
+    /// actions are all that there are, rather than samples, `prior` holds the policy's probability of each,
+    /// `[batch, actions]`, in place of 1/M.
     ///
     /// # Errors
     /// If there is no state or action, a value is not finite, or the probabilities of a state are negative or
     /// do not sum to 1; the E-step then stays as it was.
-    pub fn solve_with_prior(&mut self, values: Tensor<2>, prior: Tensor<2>) -> Result<EStepSolution> {
-        self.solve_from(values, Some(prior))
-    }
-
-    fn solve_from(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
+    pub fn solve(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
         let (shape, device) = (values.dims(), values.device());
         check_shape("action values", &shape, &shape)?;
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
@@ -139,6 +161,19 @@ impl EStep {
         if let Some(prior) = prior {
             check_shape("the prior", &prior.dims(), &shape)?;
             dual = dual.with_prior(to_host("the prior", prior)?)?;
+        }
+        let on_device = |weights: Vec<f64>| {
+            tensor(weights.into_iter().map(|weight| weight as f32).collect(), shape, &device)
+        };
+        if self.config.kind == EStepKind::Parametric {
+            let advantages = dual.advantages();
+            let interior = advantages.iter().any(|&advantage| advantage != 0.0);
+            let dual = DualSolution { temperature: 0.0, value: 0.0, kl: 0.0, gap: 0.0, interior };
+            return Ok(EStepSolution {
+                weights: on_device(advantages),
+                objective: Objective::Advantage,
+                dual,
+            });
         }
         let solution = match self.config.solver {
             TemperatureSolver::GradientStep { learning_rate, .. } => {
@@ -149,8 +184,8 @@ impl EStep {
         if solution.interior {
             self.last = Some(solution.temperature);
         }
-        let weights = dual.weights(solution.temperature).into_iter().map(|weight| weight as f32).collect();
-        Ok(EStepSolution { weights: tensor(weights, shape, &device), dual: solution })
+        let weights = on_device(dual.weights(solution.temperature));
+        Ok(EStepSolution { weights, objective: Objective::Likelihood, dual: solution })
     }
 }
 

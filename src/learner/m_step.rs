@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::backends::is_cpu;
 use crate::checks::{check_any, check_count, check_not_negative, check_positive, check_shape, check_size};
 use crate::error::Result;
+use crate::learner::e_step::{EStepSolution, Objective};
+use crate::learner::target_networks::SampledActions;
+use crate::mathematics::advantage::expected_advantage;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
 use crate::networks::{Actor, Optimizer, OptimizerConfig};
 
@@ -18,7 +21,7 @@ use crate::networks::{Actor, Optimizer, OptimizerConfig};
 #[serde(default, deny_unknown_fields)]
 pub struct MStepConfig {
     /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one
-    /// constraint a dimension it holds for each dimension.
+    /// constraint a dimension it holds for each dimension. It bounds all of a choice's divergence.
     pub epsilon_mean: f64,
     /// ε_Σ, the same for the covariance; far smaller, so that the policy keeps exploring. Accepted: above 0.
     pub epsilon_covariance: f64,
@@ -136,6 +139,52 @@ impl MStep {
         &self.config
     }
 
+    /// Moves `actor` to where an E-step's solution for these states says, keeping it near their policy.
+    ///
+    /// # Errors
+    /// As [`improve`](Self::improve).
+    pub fn follow<A: Actor>(
+        &mut self,
+        actor: &A,
+        states: &SampledActions<A::Distribution>,
+        solution: &EStepSolution,
+    ) -> Result<(A, MStepReport)> {
+        let SampledActions { observations, policy, actions, .. } = states.clone();
+        let weights = solution.weights.clone();
+        match solution.objective {
+            Objective::Likelihood => self.improve(actor, observations, &policy, actions, weights),
+            Objective::Advantage => self.ascend(actor, observations, &policy, actions, weights),
+        }
+    }
+
+    /// Moves `actor` along the likelihood-ratio gradient of the expected advantage, keeping it near `old`,
+    /// the target policy that sampled the actions. `weights` are advantages over the number of samples, or
+    /// times the actions' probabilities where they are all that there are; the others as for
+    /// [`improve`](Self::improve).
+    ///
+    /// # Errors
+    /// As [`improve`](Self::improve).
+    pub fn ascend<A: Actor>(
+        &mut self,
+        actor: &A,
+        observations: Tensor<2>,
+        old: &A::Distribution,
+        actions: Tensor<3>,
+        weights: Tensor<2>,
+    ) -> Result<(A, MStepReport)> {
+        self.check_shapes(actor, &observations, old, &actions, &weights)?;
+        // Without weights the Lagrangian is that of the trust regions alone.
+        let pieces = self.pieces(&observations, old, &actions, &weights.zeros_like());
+        let loss = |piece: &Piece<A::Distribution>, policy: A::Distribution, multipliers: &Multipliers| {
+            let (start, count) = (piece.start, piece.old.states());
+            let actions = actions.clone().narrow(0, start, count);
+            let weights = weights.clone().narrow(0, start, count);
+            let advantage = expected_advantage(&policy, &piece.old, actions, weights);
+            policy.lagrangian(&piece.old, &piece.statistics, multipliers) - advantage
+        };
+        self.take_turns(actor, &pieces, loss)
+    }
+
     /// Moves `actor` towards the weighted actions, keeping it near `old`, the target policy that sampled
     /// them.
     ///
@@ -154,8 +203,21 @@ impl MStep {
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
         self.check_shapes(actor, &observations, old, &actions, &weights)?;
-        let mut actor = actor.clone();
         let pieces = self.pieces(&observations, old, &actions, &weights);
+        let loss = |piece: &Piece<A::Distribution>, policy: A::Distribution, multipliers: &Multipliers| {
+            policy.lagrangian(&piece.old, &piece.statistics, multipliers)
+        };
+        self.take_turns(actor, &pieces, loss)
+    }
+
+    /// Steps on the multipliers and on the policy, down this loss of each piece, in turns.
+    fn take_turns<A: Actor>(
+        &mut self,
+        actor: &A,
+        pieces: &[Piece<A::Distribution>],
+        loss: impl Fn(&Piece<A::Distribution>, A::Distribution, &Multipliers) -> Tensor<1> + Sync,
+    ) -> Result<(A, MStepReport)> {
+        let mut actor = actor.clone();
         let mut turn = 0;
         loop {
             let policies = on_each(pieces.iter().collect(), |piece: &Piece<_>| {
@@ -170,8 +232,7 @@ impl MStep {
             let report = self.update_multipliers(kl_mean, kl_covariance);
             let turns = pieces.iter().zip(policies).collect();
             let gradients = on_each(turns, |(piece, (policy, backward, _))| {
-                let Piece { old, statistics, share, .. } = piece;
-                backward.gradient(policy.lagrangian(old, statistics, &report.multipliers) * *share)
+                backward.gradient(loss(piece, policy, &report.multipliers) * piece.share)
             });
             let gradient = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient);
             actor = self.optimizer.descend(actor, gradient);
@@ -201,6 +262,7 @@ impl MStep {
             let (actions, weights) =
                 (actions.clone().narrow(0, start, count), weights.clone().narrow(0, start, count));
             Piece {
+                start,
                 observations: observations.clone().narrow(0, start, count),
                 statistics: old.statistics(actions, weights),
                 old,
@@ -280,6 +342,8 @@ impl MStep {
 
 /// States of a batch, and what the turns of the M-step need of them.
 struct Piece<D: Distribution> {
+    /// Its first state's place in the batch.
+    start: usize,
     observations: Tensor<2>,
     old: D,
     statistics: D::Statistics,

@@ -35,7 +35,8 @@ macro_rules! measures {
 measures! {
     /// The measures of one update, or their means over several. Constraints are given as realised KL / ε: 1
     /// is on the boundary. Where a constraint is one for each dimension, its measures are means over the
-    /// dimensions.
+    /// dimensions. The parametric E-step ([`EStepKind::Parametric`](crate::EStepKind::Parametric)) has no
+    /// temperature and no dual: their measures are 0.
     #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct Metrics {
@@ -52,7 +53,7 @@ measures! {
         gap,
         /// 1 where the constraint is active, 0 where the temperature is at its lower bound.
         interior,
-        /// C_μ / ε_μ before the last step on the policy.
+        /// C_μ / ε_μ before the last step on the policy; of a choice all of its divergence.
         kl_mean,
         /// C_Σ / ε_Σ before the last step on the policy.
         kl_covariance,
@@ -61,7 +62,7 @@ measures! {
         /// α_Σ.
         multiplier_covariance,
         /// The mean of L_ii over batch and dimensions, of the target policy: for a diagonal covariance the
-        /// standard deviation.
+        /// standard deviation, of a choice its entropy as a part of the largest it can have.
         standard_deviation,
     }
 }

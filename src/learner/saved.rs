@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Learner;
+use crate::action_space::ActionSpace;
 use crate::error::Result;
-use crate::experience::environment::ActionBounds;
 use crate::files::file::{Refusal, check_same};
 use crate::files::tensor_file::Tensors;
 use crate::host::{tensor, to_host};
@@ -25,6 +25,8 @@ pub(crate) struct Header {
     action_size: usize,
     action_low: Vec<f32>,
     action_high: Vec<f32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    action_choices: Vec<usize>,
     updates: u64,
     informed: f64,
     /// Steps of the critic's and the policy's optimizer.
@@ -51,8 +53,9 @@ impl<A: Actor, C: Critic> Learner<A, C> {
             config: self.config.clone(),
             observation_size: self.actor.observation_size(),
             action_size: self.actor.action_size(),
-            action_low: self.average.bounds().low().to_vec(),
-            action_high: self.average.bounds().high().to_vec(),
+            action_low: self.average.action_space().low().to_vec(),
+            action_high: self.average.action_space().high().to_vec(),
+            action_choices: self.average.action_space().choices().to_vec(),
             updates: self.updates,
             informed: self.informed,
             optimizer_steps: [self.critic_step.optimizer().steps(), self.m_step.optimizer().steps()],
@@ -75,8 +78,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         if !(0.0..=1.0).contains(&header.informed) {
             return Err(format!("a share of informed E-steps of {}", header.informed).into());
         }
-        let bounds = ActionBounds::new(header.action_low, header.action_high);
-        let bounds = bounds.map_err(|error| error.to_string())?;
+        let space = ActionSpace::of_parts(header.action_low, header.action_high, header.action_choices);
+        let space = space.map_err(|error| error.to_string())?;
         let [critic_steps, policy_steps] = header.optimizer_steps;
         let actor = tensors.take_module("actor", self.actor.clone())?;
         let critic = tensors.take_module("critic", self.critic.clone())?;
@@ -114,7 +117,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         Ok(Self {
             config: header.config,
             device: self.device.clone(),
-            average: Policy::new(average).with_bounds(bounds).map_err(|error| error.to_string())?,
+            average: Policy::new(average).with_action_space(space).map_err(|error| error.to_string())?,
             actor,
             critic,
             target,

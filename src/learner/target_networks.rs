@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::backends::both;
 use crate::experience::batch::Batch;
 use crate::host::tensor;
-use crate::mathematics::distribution::Distribution;
+use crate::mathematics::distribution::{Distribution, Enumeration};
 use crate::mathematics::targets::mean_value;
 use crate::networks::{Actor, Critic};
 use crate::rng::Rng;
@@ -20,7 +20,7 @@ pub struct TargetNetworks<A: Actor, C: Critic> {
     pub(crate) begun: bool,
 }
 
-/// States with actions sampled from a policy.
+/// States with actions sampled from a policy, or all actions that there are.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SampledActions<D> {
@@ -30,6 +30,9 @@ pub struct SampledActions<D> {
     pub policy: D,
     /// `[rows, samples, action]`, not clipped.
     pub actions: Tensor<3>,
+    /// How probable each action is, `[rows, samples]`, where they are
+    /// [all that there are](Distribution::enumerate); none where they are samples.
+    pub probabilities: Option<Tensor<2>>,
 }
 
 impl<A: Actor, C: Critic> TargetNetworks<A, C> {
@@ -67,7 +70,8 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
         (actor, critic)
     }
 
-    /// Samples actions of the target policy at `observations`, `[rows, observation]`.
+    /// Samples actions of the target policy at `observations`, `[rows, observation]`; where the policy
+    /// [lists all that there are](Distribution::enumerate) these, whatever `samples` says.
     pub fn sample(
         &self,
         observations: Tensor<2>,
@@ -76,10 +80,25 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
     ) -> SampledActions<A::Distribution> {
         let device = observations.device();
         let shape = [observations.dims()[0], samples, self.actor.action_size()];
-        let noise = || tensor(rng.normals(shape.iter().product()), shape, &device);
-        let (policy, noise) = both(&device, || self.actor.policy(observations.clone()), noise);
+        let mut noise = || tensor(rng.normals(shape.iter().product()), shape, &device);
+        let policy = || self.actor.policy(observations.clone());
+        let (policy, noise) = match self.actor.action_space().choices() {
+            [] => both(&device, policy, noise),
+            _ => {
+                let policy = policy();
+                if let Some(Enumeration { actions, probabilities }) = policy.enumerate() {
+                    return SampledActions {
+                        observations,
+                        policy,
+                        actions,
+                        probabilities: Some(probabilities),
+                    };
+                }
+                (policy, noise())
+            }
+        };
         let actions = policy.sample(noise);
-        SampledActions { observations, policy, actions }
+        SampledActions { observations, policy, actions, probabilities: None }
     }
 
     /// Q'(s, a) of sampled actions, `[rows, samples]`.
@@ -89,17 +108,28 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
 
     /// Q'(s, a) of `actions` `[rows, samples, action]`, clipped to [-1, 1], as `[rows, samples]`.
     pub fn values_of(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
-        self.critic.sampled_values(observations, actions.clamp(-1.0, 1.0))
+        let clipped = self.critic.action_space().clipped(actions);
+        self.critic.sampled_values(observations, clipped)
     }
 }
 
 impl<D: Distribution> SampledActions<D> {
+    /// E_π Q(s, ·), `[rows]`, of the `values` of these actions, `[rows, samples]`: exact where they are all
+    /// that there are, else the mean over the samples.
+    pub fn expected(&self, values: Tensor<2>) -> Tensor<1> {
+        match &self.probabilities {
+            Some(probabilities) => (values * probabilities.clone()).sum_dim(1).squeeze_dim(1),
+            None => values.mean_dim(1).squeeze_dim(1),
+        }
+    }
+
     /// Those of the first `rows` states.
     pub fn first(&self, rows: usize) -> Self {
         Self {
             observations: self.observations.clone().narrow(0, 0, rows),
             policy: self.policy.narrow(0, rows),
             actions: self.actions.clone().narrow(0, 0, rows),
+            probabilities: self.probabilities.clone().map(|share| share.narrow(0, 0, rows)),
         }
     }
 }

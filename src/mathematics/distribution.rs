@@ -9,8 +9,9 @@ use crate::error::Result;
 
 /// A distribution over actions for each state of a batch, as an [`Actor`](crate::Actor) gives it out.
 ///
-/// [`Gaussian`](crate::Gaussian) is one. Another one has to say how it is sampled, how likely an action is, how
-/// far it is from an older one of its kind, and what the M-step descends.
+/// [`Gaussian`](crate::Gaussian) and [`Categorical`](crate::Categorical) are some. Another one has to say how
+/// it is sampled, how likely an action is, how far it is from an older one of its kind, and what the M-step
+/// descends.
 ///
 /// Shapes: B states in the batch, M actions a state, n components of an action, k constraints (see
 /// [`Constraint`]).
@@ -36,6 +37,12 @@ pub trait Distribution: Debug + Clone + Send + Sync {
     /// where noise that is not white makes a difference.
     fn log_probability_given(&self, action: Tensor<3>, _noise_density: f64) -> Tensor<1> {
         self.log_probability(action).squeeze_dim(1)
+    }
+
+    /// All actions that there are, where they can be listed and are few enough to be evaluated each: the
+    /// E-step and the critic's targets then go over them, rather than over samples. None by default.
+    fn enumerate(&self) -> Option<Enumeration> {
+        None
     }
 
     /// The action to deploy, such as the mean, `[batch, action]`.
@@ -70,6 +77,15 @@ pub trait Distribution: Debug + Clone + Send + Sync {
     fn inner(self) -> Self;
 }
 
+/// All actions that there are.
+#[derive(Debug, Clone)]
+pub struct Enumeration {
+    /// Each of them, `[batch, actions, action]`.
+    pub actions: Tensor<3>,
+    /// How probable each is, `[batch, actions]`: those of a state sum to 1.
+    pub probabilities: Tensor<2>,
+}
+
 /// What a trust region holds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Constraint {
@@ -85,7 +101,8 @@ pub enum Constraint {
 /// action]`.
 #[derive(Debug, Clone)]
 pub struct DecoupledKl {
-    /// C_μ: the means differ, both under the old covariance.
+    /// C_μ: the means differ, both under the old covariance. A [`Categorical`](crate::Categorical)'s whole
+    /// divergence stands here.
     pub mean: Tensor<2>,
     /// C_Σ: the covariances differ, both around the old mean.
     pub covariance: Tensor<2>,

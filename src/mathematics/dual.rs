@@ -105,12 +105,12 @@ impl Dual {
     /// 1/M.
     ///
     /// # Errors
-    /// If the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-6).
+    /// If the sizes differ, or a state's probabilities are negative or do not sum to 1 (within 1e-5).
     pub fn with_prior(mut self, mut prior: Vec<f64>) -> Result<Self> {
         check_size("prior", prior.len(), self.below_max.len())?;
         for state in prior.chunks_mut(self.samples) {
             let sum: f64 = state.iter().sum();
-            let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-6;
+            let valid = state.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() <= 1e-5;
             check("prior", sum, |_| valid, "probabilities of each state that sum to 1")?;
             state.iter_mut().for_each(|p| *p /= sum);
         }
@@ -245,6 +245,22 @@ impl Dual {
             weights[start..].iter_mut().for_each(|weight| *weight /= sum);
         }
         weights
+    }
+
+    /// p_sj (Q_sj - E_p Q_s), state after state; each state's sum to 0. Of samples they are M / (M - 1) times
+    /// as large: the mean over the samples is made of them too, and with the factor the expectation over all
+    /// samples is that of p (Q - E_p Q) itself.
+    pub fn advantages(&self) -> Vec<f64> {
+        let samples = self.samples as f64;
+        let factor = if self.prior.is_empty() && self.samples > 1 { samples / (samples - 1.0) } else { 1.0 };
+        let mut advantages = Vec::with_capacity(self.below_max.len());
+        for (state, values) in self.below_max.chunks(self.samples).enumerate() {
+            let of_each = values.iter().enumerate();
+            let mean: f64 = of_each.clone().map(|(action, value)| self.prior(state, action) * value).sum();
+            advantages
+                .extend(of_each.map(|(action, value)| factor * self.prior(state, action) * (value - mean)));
+        }
+        advantages
     }
 
     fn prior(&self, state: usize, action: usize) -> f64 {

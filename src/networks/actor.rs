@@ -6,13 +6,14 @@ use burn::tensor::{Device, Int, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use super::backward::Backward;
-use super::layers::{Activation, Hidden, NetworkConfig, bias, linear};
-use super::moments::{Moments, normalised};
-use super::on_host::{HiddenOnHost, Tape, panels};
+use super::layers::{Activation, Hidden, NetworkConfig, linear};
+use super::moments::Moments;
 use super::parameters::{is_trainable, with_own_gradients};
+use super::trunk;
+use crate::action_space::ActionSpace;
 use crate::checks::{check_count, check_positive};
 use crate::error::Result;
-use crate::host::{is_host, numbers, on_host};
+use crate::host::is_host;
 use crate::mathematics::distribution::Distribution;
 use crate::mathematics::gaussian::{Gaussian, Scale};
 use crate::rng::Rng;
@@ -21,6 +22,7 @@ use crate::rng::Rng;
 /// over actions for each observation.
 ///
 /// Actions live in [-1, 1]; the distribution may reach beyond, and what reaches the environment is clipped.
+/// Choices are their indices.
 /// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be
 /// repeated.
 pub trait Actor: Module + Sync {
@@ -35,6 +37,12 @@ pub trait Actor: Module + Sync {
 
     /// How many components an action has.
     fn action_size(&self) -> usize;
+
+    /// What it gives out: so many numbers, of which [-1, 1] stands for the environment's bounds, unless it is
+    /// overridden, as for choices.
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(self.action_size())
+    }
 
     /// The same policy after it has seen the observations of a batch, `[batch, observation]` without
     /// gradients, before it learns from it. Override it where the module keeps statistics of them; they stay
@@ -58,7 +66,10 @@ pub trait Actor: Module + Sync {
 }
 
 /// See [`Actor::differentiable_policy`].
-fn policy_by_autodiff<A: Actor>(actor: &A, observations: Tensor<2>) -> (A::Distribution, Backward<A>) {
+pub(super) fn policy_by_autodiff<A: Actor>(
+    actor: &A,
+    observations: Tensor<2>,
+) -> (A::Distribution, Backward<A>) {
     let actor = with_own_gradients(actor);
     (actor.policy(Tensor::from_inner(observations)), Backward::autodiff(actor))
 }
@@ -190,37 +201,17 @@ impl GaussianActorConfig {
                 action_size.checked_add(action_size.checked_mul(action_size.checked_add(1)?)? / 2)?
             }
         };
-        let hidden = self.network.hidden.iter();
-        let sizes: Vec<usize> =
-            [observation_size].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
-        let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
-        let layers = sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?))?;
-        let moments =
-            if self.network.normalise_observations { Moments::parameter_count(observation_size)? } else { 0 };
-        let mut normalised = hidden.filter(|_| self.network.layer_norm);
-        normalised.try_fold(layers.checked_add(moments)?, |sum, &size| sum.checked_add(size.checked_mul(2)?))
+        self.network.parameter_count(observation_size, outputs)
     }
 }
 
-const OUTPUT_GAIN: f64 = 0.01;
-
-/// From how many rows on packing the weights costs less than it saves.
-const MANY_ROWS: usize = 32;
+pub(super) const OUTPUT_GAIN: f64 = 0.01;
 
 impl Actor for GaussianActor {
     type Distribution = Gaussian;
 
     fn policy(&self, observations: Tensor<2>) -> Gaussian {
-        let (rows, device) = (observations.dims()[0], observations.device());
-        let observations = normalised(self.moments.as_ref(), observations);
-        if rows < MANY_ROWS || !is_host(&observations) {
-            return self.of_features(self.hidden.forward(self.first.forward(observations)));
-        }
-        let hidden = HiddenOnHost::new(&self.hidden);
-        let features =
-            hidden.all_features(&numbers(observations), &panels(&self.first), &numbers(bias(&self.first)));
-        let width = features.len() / rows;
-        self.of_features(on_host(features, [rows, width], &device))
+        self.of_features(trunk::features(self.moments.as_ref(), &self.first, &self.hidden, observations))
     }
 
     fn differentiable_policy(&self, observations: Tensor<2>) -> (Gaussian, Backward<Self>) {
@@ -228,8 +219,7 @@ impl Actor for GaussianActor {
             return policy_by_autodiff(self, observations);
         }
         let actor = with_own_gradients(self);
-        let seen = normalised(actor.moments.valid().as_ref(), observations);
-        let tape = Tape::record(vec![(seen, &actor.first)], &actor.hidden);
+        let tape = trunk::recorded(&actor.moments, &actor.first, &actor.hidden, observations);
         (actor.of_features(tape.features()), Backward::recorded(actor, tape))
     }
 

@@ -10,18 +10,33 @@ use super::on_host::Tape;
 /// by autodiff, or in closed form as far as the network knows one.
 pub struct Backward<M> {
     network: M,
-    tape: Option<Tape>,
+    tapes: Vec<Tape>,
 }
 
 impl<M: Module> Backward<M> {
     /// By autodiff, for a network with [gradients of its own](super::with_own_gradients).
     pub fn autodiff(network: M) -> Self {
-        Self { network, tape: None }
+        Self { network, tapes: Vec::new() }
     }
 
     /// By autodiff to the features of the tape, in closed form from there.
     pub(super) fn recorded(network: M, tape: Tape) -> Self {
-        Self { network, tape: Some(tape) }
+        Self { network, tapes: vec![tape] }
+    }
+
+    /// That of a network that `join` makes of others, for a loss that is made of theirs.
+    pub(super) fn joined<N>(parts: Vec<Backward<N>>, join: impl FnOnce(Vec<N>) -> M) -> Self {
+        let (networks, tapes): (Vec<_>, Vec<_>) =
+            parts.into_iter().map(|Backward { network, tapes }| (network, tapes)).unzip();
+        Self { network: join(networks), tapes: tapes.into_iter().flatten().collect() }
+    }
+
+    /// That of a network that `join` makes of this one and another, for a loss that is made of what both
+    /// give.
+    pub(super) fn with<N, O>(self, other: Backward<N>, join: impl FnOnce(M, N) -> O) -> Backward<O> {
+        let Self { network, mut tapes } = self;
+        tapes.extend(other.tapes);
+        Backward { network: join(network, other.network), tapes }
     }
 
     /// The gradient of this loss, of one element, over all parameters, one after another in the order in which
@@ -32,7 +47,8 @@ impl<M: Module> Backward<M> {
             return None;
         }
         let mut by_autodiff = loss.backward();
-        let in_closed_form = self.tape.map(|tape| tape.backward(&mut by_autodiff)).unwrap_or_default();
+        let of_tapes = self.tapes.into_iter().flat_map(|tape| tape.backward(&mut by_autodiff));
+        let in_closed_form = of_tapes.collect();
         let mut collect = Collect { by_autodiff, in_closed_form, flat: Vec::new() };
         self.network.visit(&mut collect);
         (!collect.flat.is_empty()).then(|| Tensor::cat(collect.flat, 0))

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::backward::Backward;
 use super::parameters::with_own_gradients;
+use crate::action_space::ActionSpace;
 use crate::backends::is_cpu;
 
 /// An action-value function that policy evaluation can train: any Burn module that gives Q(s, a).
 ///
-/// The actions are the policy's, clipped to [-1, 1]. Create the module on an autodiff device, with parameters
-/// drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
+/// The actions are the policy's, clipped to [-1, 1], choices as their indices. Create the module on an
+/// autodiff device, with parameters drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
 ///
 /// Only [`values`](Self::values) and the two sizes have to be written. How it learns, and in what unit, is the
 /// critic's own business: [`TargetNetworks`](crate::TargetNetworks), [`CriticStep`](crate::CriticStep) and
@@ -26,6 +27,11 @@ pub trait Critic: Module + Sync {
 
     /// How many components an action has.
     fn action_size(&self) -> usize;
+
+    /// The actions that it knows the values of: see [`Actor::action_space`](crate::Actor::action_space).
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(self.action_size())
+    }
 
     /// Q(s, a_j) of several `actions` `[batch, samples, action]` for each observation, as `[batch, samples]`.
     /// Override it where work on the observation can be shared between its actions.

@@ -5,6 +5,7 @@ use burn::nn::{LayerNorm, LayerNormConfig, Linear};
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
 
+use super::moments::Moments;
 use crate::checks::check;
 use crate::error::Result;
 use crate::host::tensor;
@@ -79,6 +80,18 @@ impl NetworkConfig {
             |hidden| !hidden.is_empty() && hidden.iter().all(|size| (1..=LARGEST_LAYER).contains(size)),
             "at least one layer, none of size 0 or above 65536",
         )
+    }
+
+    /// How many parameters a network with these hidden layers has, behind so many inputs, which are
+    /// observations alone, and before so many outputs; none where that is beyond all numbers.
+    pub(super) fn parameter_count(&self, inputs: usize, outputs: usize) -> Option<usize> {
+        let hidden = self.hidden.iter();
+        let sizes: Vec<usize> = [inputs].iter().chain(hidden.clone()).copied().chain([outputs]).collect();
+        let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
+        let layers = sizes.windows(2).try_fold(0_usize, |sum, pair| sum.checked_add(layer(pair)?))?;
+        let moments = if self.normalise_observations { Moments::parameter_count(inputs)? } else { 0 };
+        let mut normalised = hidden.filter(|_| self.layer_norm);
+        normalised.try_fold(layers.checked_add(moments)?, |sum, &size| sum.checked_add(size.checked_mul(2)?))
     }
 }
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Policy;
+use crate::action_space::ActionSpace;
 use crate::error::{Error, Result};
-use crate::experience::environment::ActionBounds;
 use crate::files::file::Refusal;
 use crate::files::protobuf::Message;
 use crate::files::tensor_file::{Tensors, put};
@@ -46,9 +46,13 @@ impl<A: Actor> Policy<A> {
         let mut tensors = Tensors::default();
         tensors.add_module("", &self.actor)?;
         let (settings, path) = (self.actor.settings(), path.as_ref());
+        if !self.action_space.choices().is_empty() {
+            return Err(own_network(format!("one of choices, with the settings {settings}")));
+        }
         let config = GaussianActorConfig::deserialize(&settings)
             .map_err(|_| own_network(format!("one with the settings {settings}")))?;
-        let model = Model { config, bounds: &self.bounds, observation_size: self.actor.observation_size() };
+        let model =
+            Model { config, bounds: &self.action_space, observation_size: self.actor.observation_size() };
         let contents = model.contents(tensors, options).map_err(|refusal| match refusal {
             Refusal::Other(found, _) | Refusal::Damaged(found) => {
                 own_network(found.replacen("a file", "one", 1))
@@ -78,7 +82,7 @@ const LAYER_NORM_EPSILON: f32 = 1e-5;
 /// What a graph is made of beside the parameters.
 struct Model<'a> {
     config: GaussianActorConfig,
-    bounds: &'a ActionBounds,
+    bounds: &'a ActionSpace,
     observation_size: usize,
 }
 
@@ -232,7 +236,7 @@ const HIGH: &str = "bounds.high";
 const HALF_RANGE: &str = "bounds.half_range";
 const ONE: &str = "one";
 
-/// The mean clipped to the bounds, as `ActionBounds::to_environment` does.
+/// The mean clipped to the bounds, as `ActionSpace::to_environment` does.
 fn action(graph: &mut Graph, mean: &str) {
     let clipped = graph.clipped(mean, 1.0, "action.clipped");
     let mapped = in_units(graph, &clipped, "action.units");

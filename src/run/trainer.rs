@@ -69,7 +69,7 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
 type Training<T> = fn(&mut T) -> Result<StopReason>;
 
 impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
-    /// A trainer of `agent` in `environment`. The agent's policies get the environment's action bounds.
+    /// A trainer of `agent` in `environment`. The agent's policies get the environment's actions.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range, or the environment does not fit the agent.
@@ -78,10 +78,10 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         let environment = Checked::new(environment)?;
         check_fits(&environment, agent.actor())?;
         let (size, bounds, rows) =
-            (environment.observation_size(), environment.bounds().clone(), environment.rows());
+            (environment.observation_size(), environment.action_space().clone(), environment.rows());
         let mut replay = ReplayBuffer::new(config.replay_capacity, size, bounds.size())?;
         replay.stream(rows - 1)?;
-        let agent = agent.with_bounds(bounds)?.with_rows(rows)?;
+        let agent = agent.with_action_space(bounds)?.with_rows(rows)?;
         let mut state = State::new(config.seed, rows);
         state.counts.iterations = agent.iterations();
         let run = Run {
@@ -110,9 +110,9 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     pub fn evaluate_in(mut self, environment: E) -> Result<Self> {
         let environment = Checked::new(environment)?;
         check_fits(&environment, self.run.agent.actor())?;
-        let bounds = environment.bounds();
-        let same = |bounds: &&_| *bounds == self.environment.bounds();
-        check("the evaluation environment's action bounds", bounds, same, "those of the one trained in")?;
+        let bounds = environment.action_space();
+        let same = |bounds: &&_| *bounds == self.environment.action_space();
+        check("the evaluation environment's actions", bounds, same, "those of the one trained in")?;
         self.evaluation = Some(environment);
         Ok(self)
     }
@@ -282,7 +282,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
 
 /// Checks that an environment is one for this policy.
 fn check_fits<E: VectorEnvironment>(environment: &Checked<E>, actor: &impl Actor) -> Result<()> {
-    let (observation, action) = (environment.observation_size(), environment.bounds().size());
+    let (observation, action) = (environment.observation_size(), environment.action_space().size());
     check_size("the environment's observation", observation, actor.observation_size())?;
     check_size("the environment's action", action, actor.action_size())
 }

@@ -108,7 +108,7 @@ fn values_in_several_buffers() {
 fn e_step() {
     conforms("E-step", 1e-6, |device| {
         let mut e_step = EStep::new(EStepConfig::default()).unwrap();
-        let solution = e_step.solve(random(4, [STATES, SAMPLES], device)).unwrap();
+        let solution = e_step.solve(random(4, [STATES, SAMPLES], device), None).unwrap();
         let dual = solution.dual;
         vec![numbers(&solution.weights), vec![dual.temperature as f32], vec![dual.kl as f32]]
     });
@@ -125,7 +125,7 @@ fn m_step() {
             let old = agent.actor().valid().policy(observations.clone());
             let actions = old.sample(random(3, [STATES, SAMPLES, ACTION], device));
             let mut e_step = EStep::new(EStepConfig::default()).unwrap();
-            let weights = e_step.solve(random(4, [STATES, SAMPLES], device)).unwrap().weights;
+            let weights = e_step.solve(random(4, [STATES, SAMPLES], device), None).unwrap().weights;
             let mut m_step = MStep::new(config.m_step.clone(), ACTION, device).unwrap();
             let before = agent.actor().clone();
             let (actor, report) =

@@ -1,7 +1,7 @@
 //! Laws that every control task keeps, whatever the actions.
 
 use mpo::envs::{Acrobot, Cartpole, ControlError, Hopper, JointState};
-use mpo::{ActionBounds, Environment, Step};
+use mpo::{ActionSpace, Environment, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn tasks() -> Vec<Task> {
 }
 
 fn actions(task: &Task) -> usize {
-    task.action_bounds().size()
+    task.action_space().size()
 }
 
 #[track_caller]
@@ -32,7 +32,7 @@ fn assert_sound(step: &Step, limit: f32) {
 fn sizes_and_bounds_are_the_tasks_own() {
     for (mut task, (size, motors)) in tasks().into_iter().zip([(5, 1), (5, 1), (6, 1), (15, 4), (15, 4)]) {
         assert_eq!(task.observation_size(), size);
-        assert_eq!(task.action_bounds(), ActionBounds::symmetric(motors));
+        assert_eq!(task.action_space(), ActionSpace::symmetric(motors));
         assert_eq!(task.reset(0).unwrap().len(), size);
         assert_eq!(task.step(&vec![0.1; motors]).unwrap().observation.len(), size);
     }

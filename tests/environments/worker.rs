@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use mpo::envs::Cartpole;
 use mpo::{
-    ActionBounds, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig, Worker, WorkerError,
+    ActionSpace, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig, Worker, WorkerError,
 };
 
 /// Episodes of ten steps. The calls whose number, over all threads, `does` names go wrong.
@@ -50,8 +50,8 @@ impl Environment for Troubled {
         1
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(1)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(1)
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Infallible> {
@@ -74,7 +74,7 @@ fn a_worker_is_its_environment() {
     let mut alone = Cartpole::swingup();
     let mut worker = Worker::new(Cartpole::swingup, Duration::from_secs(60)).unwrap();
     assert_eq!(worker.observation_size(), 5);
-    assert_eq!(worker.action_bounds(), alone.action_bounds());
+    assert_eq!(worker.action_space(), alone.action_space());
     assert!(worker.repeatable());
     for seed in [3, 4] {
         assert_eq!(worker.reset(seed).unwrap(), alone.reset(seed).unwrap());

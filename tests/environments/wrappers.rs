@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use mpo::{ActionBounds, ActionRepeat, Environment, Paced, Step, TimeLimit};
+use mpo::{ActionRepeat, ActionSpace, Environment, Paced, Step, TimeLimit};
 
 /// Counts its steps, and ends by itself after seven: the task, or a limit of its own.
 #[derive(Default)]
@@ -19,8 +19,8 @@ impl Environment for Count {
         3
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(2)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(2)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Infallible> {
@@ -45,7 +45,7 @@ impl Environment for Count {
 }
 
 fn check_passes_on(wrapped: &mut impl Environment<Error = Infallible>) {
-    assert_eq!((wrapped.observation_size(), wrapped.action_bounds()), (3, ActionBounds::symmetric(2)));
+    assert_eq!((wrapped.observation_size(), wrapped.action_space()), (3, ActionSpace::symmetric(2)));
     assert!(wrapped.repeatable());
     assert_eq!(wrapped.reset(5), Ok(vec![5.0; 3]));
 }

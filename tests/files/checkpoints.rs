@@ -15,7 +15,7 @@ use burn::tensor::Device;
 use mpo::envs::Cartpole;
 use mpo::observers::{EvaluationTable, MetricsTable};
 use mpo::{
-    ActionBounds, Environment, Error, Event, Excursions, Exploration, MpoAgent, MpoConfig, NoiseColour,
+    ActionSpace, Environment, Error, Event, Excursions, Exploration, MpoAgent, MpoConfig, NoiseColour,
     PolicyEvaluation, Progress, Rng, Step, StopReason, Stream, TemperatureSolver, Trainer, TrainerConfig,
     VectorEnvironment,
 };
@@ -323,8 +323,8 @@ impl Environment for Robot {
         5
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(1)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(1)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {

@@ -7,7 +7,7 @@ use std::process::Command;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use mpo::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, Normalised};
-use mpo::{ActionBounds, Actor, Distribution, Error, GaussianActor, OnnxOptions, Policy, Rng, Scale, Stream};
+use mpo::{ActionSpace, Actor, Distribution, Error, GaussianActor, OnnxOptions, Policy, Rng, Scale, Stream};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -99,12 +99,12 @@ fn actor(config: &GaussianActorConfig, seed: u64) -> GaussianActor {
     shaken(actor.valid(), seed)
 }
 
-fn bounds() -> ActionBounds {
-    ActionBounds::new(vec![-1.0, 2.0, -3e3], vec![3.5, 2.25, 1e3]).unwrap()
+fn bounds() -> ActionSpace {
+    ActionSpace::bounded(vec![-1.0, 2.0, -3e3], vec![3.5, 2.25, 1e3]).unwrap()
 }
 
 fn policy(config: &GaussianActorConfig, seed: u64) -> Policy {
-    Policy::new(actor(config, seed)).with_bounds(bounds()).unwrap()
+    Policy::new(actor(config, seed)).with_action_space(bounds()).unwrap()
 }
 
 fn exported<A: Actor>(policy: &Policy<A>, distribution: bool) -> Model {
@@ -165,7 +165,7 @@ fn models_act_as_the_policy() {
 fn untrained_models_act_as_the_policy() {
     let config = config(Covariance::Diagonal, Activation::Elu, true);
     let untrained = GaussianActor::new(&config, OBSERVATION, ACTION, &Device::flex(), &mut rng(1)).unwrap();
-    let policy = Policy::new(shaken(untrained.valid(), 1)).with_bounds(bounds()).unwrap();
+    let policy = Policy::new(shaken(untrained.valid(), 1)).with_action_space(bounds()).unwrap();
     let observation = [0.5, -2.0, 1.5, 30.0];
     near(
         &exported(&policy, false).run(&observation, "action"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use mpo::{
-    ActionBounds, Environment, Error, MpoAgent, MpoConfig, NoiseColour, Policy, ReplayBuffer, Result, Rng,
+    ActionSpace, Environment, Error, MpoAgent, MpoConfig, NoiseColour, Policy, ReplayBuffer, Result, Rng,
     Step, Stream, Trainer, TrainerConfig,
 };
 use tempfile::TempDir;
@@ -76,8 +76,8 @@ impl Environment for Count {
         1
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(1)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(1)
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {

@@ -53,8 +53,9 @@ fn spaces_that_are_not_served() {
     for (callable, words) in [
         ("unbounded", ["the action space is Box([-1.0, -inf], [1.0, 1.0])", action]),
         ("whole_numbers", ["the action space is Box([0], [255])", action]),
-        ("empty_range", ["the action space is a Box (ActionBounds is (1.0, 1.0)", action]),
-        ("choices", ["the action space is Discrete(4)", action]),
+        ("empty_range", ["the action space is ActionSpace is (1.0, 1.0)", action]),
+        ("one_thing", ["the action space is ActionSpace is [1]", "2 to 16777216"]),
+        ("said", ["the action space is Text(8)", action]),
         ("words", ["the observation space is Text(8)", "a fixed number of numbers"]),
         ("several", ["the environment is Troubled", "one environment"]),
         ("Autoreset", ["a wrapper is Autoreset", "reset when asked to"]),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mpo::gymnasium::GymnasiumError;
-use mpo::{ActionBounds, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig};
+use mpo::{ActionSpace, Environment, Error, MpoAgent, MpoConfig, Step, Trainer, TrainerConfig};
 
 use crate::python::{ends_within, says, there, troubled, troubles};
 
@@ -14,7 +14,7 @@ fn an_environment_is_played() {
     }
     let mut environment = troubles("Troubled").make().unwrap();
     assert_eq!(environment.observation_size(), 2);
-    assert_eq!(environment.action_bounds(), ActionBounds::new(vec![-2.0], vec![3.0]).unwrap());
+    assert_eq!(environment.action_space(), ActionSpace::bounded(vec![-2.0], vec![3.0]).unwrap());
     assert!(!environment.repeatable());
     assert!(troubles("Troubled").repeatable(true).make().unwrap().repeatable());
     for seed in [7, u64::MAX] {
@@ -39,6 +39,22 @@ fn actions_that_are_none_are_refused_and_the_episode_goes_on() {
     says(environment.step(&[0.5, 0.5]), &["[0.5, 0.5]", "1 finite"]);
     says(environment.step(&[f32::NAN]), &["NaN", "1 finite"]);
     assert_eq!(environment.step(&[0.5]).unwrap().observation, [1.0, 0.5]);
+}
+
+#[test]
+fn choices_come_as_whole_numbers() {
+    if !there() {
+        return;
+    }
+    let mut environment = troubles("choices").make().unwrap();
+    assert_eq!(environment.action_space(), ActionSpace::discrete(4));
+    environment.reset(1).unwrap();
+    for choice in [4.0, -1.0, 0.5] {
+        says(environment.step(&[choice]), &["the action is", "1 finite"]);
+    }
+    // The stand-in counts its choices from 10 on, and says what it was given.
+    assert_eq!(environment.step(&[3.0]).unwrap().observation, [1.0, 13.0]);
+    assert_eq!(environment.step(&[0.0]).unwrap().observation, [2.0, 10.0]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::common::tensors::numbers;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mpo::{
-    Action, ActionBounds, Actor, Environment, ImproveAt, MpoConfig, PolicyEvaluation, ReplayBuffer, Step,
+    Action, ActionSpace, Actor, Environment, ImproveAt, MpoConfig, PolicyEvaluation, ReplayBuffer, Step,
     Trainer, TrainerConfig,
 };
 
@@ -47,8 +47,8 @@ impl Environment for Bandit {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(1)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(1)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Infallible> {

@@ -28,7 +28,12 @@ fn networks() -> impl Iterator<Item = NetworkConfig> {
 }
 
 fn critic(network: NetworkConfig) -> QNetwork {
-    let config = QNetworkConfig { normalise_values: network.layer_norm, network, loss: CriticLoss::Huber };
+    let config = QNetworkConfig {
+        normalise_values: network.layer_norm,
+        network,
+        loss: CriticLoss::Huber,
+        distribution: None,
+    };
     let rng = &mut Rng::stream(1, Stream::Weights);
     QNetwork::new(&config, OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
 }

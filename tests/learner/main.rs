@@ -17,7 +17,9 @@ mod common {
 
 mod agent;
 mod bandits;
+mod choices;
 mod closed_form;
+mod critics;
 mod frozen;
 mod inputs;
 mod networks;
@@ -26,5 +28,6 @@ mod parts;
 mod policy;
 mod repeatability;
 mod side_by_side;
+mod spaces;
 mod twice;
 mod weights;

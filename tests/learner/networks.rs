@@ -29,7 +29,12 @@ fn critic(network: &NetworkConfig) -> QNetwork {
 }
 
 fn of_critic(network: &NetworkConfig, normalise_values: bool) -> QNetworkConfig {
-    QNetworkConfig { network: network.clone(), normalise_values, loss: CriticLoss::Squared }
+    QNetworkConfig {
+        network: network.clone(),
+        normalise_values,
+        loss: CriticLoss::Squared,
+        distribution: None,
+    }
 }
 
 fn critic_with_values(network: &NetworkConfig, normalise_values: bool) -> QNetwork {

@@ -14,7 +14,7 @@ use crate::twice::{ACTION, OBSERVATION, Twice};
 use burn::module::Module;
 use burn::tensor::Device;
 use mpo::networks::{Activation, Covariance, NetworkConfig};
-use mpo::{ActionBounds, Error, MpoAgent, MpoConfig, Policy, Rng, Stream};
+use mpo::{ActionSpace, Error, MpoAgent, MpoConfig, Policy, Rng, Stream};
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -155,9 +155,9 @@ fn other_versions_and_other_files_are_named() {
 fn other_programs_read_names_shapes_and_bounds() {
     let folder = TempDir::new().unwrap();
     let agent = agent(Covariance::Full, vec![5, 4], true);
-    let bounds = ActionBounds::new(vec![-1.0, 0.1], vec![3.5, 0.7]).unwrap();
+    let bounds = ActionSpace::bounded(vec![-1.0, 0.1], vec![3.5, 0.7]).unwrap();
     let path = folder.path().join("policy.mpo");
-    agent.policy().clone().with_bounds(bounds).unwrap().save(&path).unwrap();
+    agent.policy().clone().with_action_space(bounds).unwrap().save(&path).unwrap();
     let contents = fs::read(&path).unwrap();
     let file = SafeTensors::deserialize(&contents).unwrap();
     let mut found: Vec<_> = file.iter().map(|(name, tensor)| (name, tensor.shape().to_vec())).collect();
@@ -227,10 +227,10 @@ fn weights_are_inputs_by_outputs() {
 #[test]
 fn actions_are_in_the_environments_units_and_inside_its_bounds() {
     let policy = Policy::new(LinearActor::new([[0.5, -3.0]], 1.0));
-    assert_eq!(policy.bounds(), &ActionBounds::symmetric(2));
+    assert_eq!(policy.action_space(), &ActionSpace::symmetric(2));
     assert_eq!(policy.act(&[1.0]).unwrap(), [0.5, -1.0]);
-    let bounds = ActionBounds::new(vec![-2.0, 10.0], vec![6.0, 20.0]).unwrap();
-    let policy = policy.with_bounds(bounds).unwrap();
+    let bounds = ActionSpace::bounded(vec![-2.0, 10.0], vec![6.0, 20.0]).unwrap();
+    let policy = policy.with_action_space(bounds).unwrap();
     for (observation, mean, action) in [
         (1.0, [0.5, -3.0], [4.0, 10.0]),
         (-0.25, [-0.125, 0.75], [1.5, 18.75]),
@@ -241,20 +241,20 @@ fn actions_are_in_the_environments_units_and_inside_its_bounds() {
     }
     refusals::refused(policy.act(&[1.0, 2.0]), "Size", &["observation", "2", "1"]);
     refusals::refused(policy.act(&[f32::NAN]), "NonFinite", &["observation"]);
-    let other = policy.with_bounds(ActionBounds::symmetric(3));
-    refusals::refused(other, "Size", &["the action bounds", "3 values", "expected 2"]);
+    let other = policy.with_action_space(ActionSpace::symmetric(3));
+    refusals::refused(other, "Size", &["the action space", "3 values", "expected 2"]);
 }
 
 #[test]
 fn networks_of_ones_own_come_back_with_their_bounds() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("policy.mpo");
-    let bounds = ActionBounds::new(vec![-2.0, 10.0], vec![6.0, 20.0]).unwrap();
-    let policy = Policy::new(Chain::new([4, 6], true, &mut rng(1))).with_bounds(bounds).unwrap();
+    let bounds = ActionSpace::bounded(vec![-2.0, 10.0], vec![6.0, 20.0]).unwrap();
+    let policy = Policy::new(Chain::new([4, 6], true, &mut rng(1))).with_action_space(bounds).unwrap();
     policy.save(&path).unwrap();
     let mut restored = Policy::new(Chain::new([4, 6], true, &mut rng(2)));
     restored.restore(&path).unwrap();
-    assert_eq!(restored.bounds(), policy.bounds());
+    assert_eq!(restored.action_space(), policy.action_space());
     assert_eq!(restored.act(&[0.01, -0.02]).unwrap(), policy.act(&[0.01, -0.02]).unwrap());
     assert_eq!(restored.mean_action(&[0.3, 2.0]).unwrap(), policy.mean_action(&[0.3, 2.0]).unwrap());
     // The same policy is the same file.
@@ -398,7 +398,7 @@ proptest! {
     #[test]
     fn any_bounds_come_back(ends in prop::collection::vec((any::<f32>(), any::<f32>()), 1..4)) {
         let (low, high): (Vec<_>, Vec<_>) = ends.into_iter().map(|(a, b)| (a.min(b), a.max(b))).unzip();
-        let bounds = ActionBounds::new(low, high);
+        let bounds = ActionSpace::bounded(low, high);
         prop_assume!(bounds.is_ok());
         let bounds = bounds.unwrap();
         let folder = TempDir::new().unwrap();
@@ -410,9 +410,9 @@ proptest! {
             agent.policy().clone()
         };
         let path = folder.path().join("policy.mpo");
-        policy(1).with_bounds(bounds.clone()).unwrap().save(&path).unwrap();
+        policy(1).with_action_space(bounds.clone()).unwrap().save(&path).unwrap();
         let loaded = Policy::load(&path, &Device::flex()).unwrap();
-        prop_assert_eq!(loaded.bounds(), &bounds);
+        prop_assert_eq!(loaded.action_space(), &bounds);
     }
 }
 
@@ -421,15 +421,15 @@ proptest! {
 fn agents_keep_their_bounds() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("agent.mpo");
-    let bounds = ActionBounds::new(vec![0.0, -3.0], vec![12.0, 5.0]).unwrap();
+    let bounds = ActionSpace::bounded(vec![0.0, -3.0], vec![12.0, 5.0]).unwrap();
     let new = || agent(Covariance::Diagonal, vec![8], true);
-    let saved = new().with_bounds(bounds.clone()).unwrap();
+    let saved = new().with_action_space(bounds.clone()).unwrap();
     saved.save(&path).unwrap();
     let mut restored = new();
     restored.restore(&path).unwrap();
     let observation = [0.1, -0.2, 0.3];
-    assert_eq!(restored.policy().bounds(), &bounds);
-    assert_eq!(restored.behaviour().policy().bounds(), &bounds);
+    assert_eq!(restored.policy().action_space(), &bounds);
+    assert_eq!(restored.behaviour().policy().action_space(), &bounds);
     assert_eq!(restored.policy().act(&observation).unwrap(), saved.policy().act(&observation).unwrap());
     assert_ne!(restored.policy().act(&observation).unwrap(), new().policy().act(&observation).unwrap());
 }

@@ -37,7 +37,8 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn e_step(epsilon: f64, solver: TemperatureSolver, form: DualForm) -> EStep {
-    EStep::new(EStepConfig { epsilon, solver, form, minimum_temperature: 0.0 }).unwrap()
+    EStep::new(EStepConfig { epsilon, solver, form, minimum_temperature: 0.0, ..EStepConfig::default() })
+        .unwrap()
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
@@ -68,14 +69,14 @@ proptest! {
     fn batches_are_solved_whatever_came_before(batches in vec(batch(), 1..5), epsilon in 0.001..0.5_f64) {
         let mut used = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable);
         for batch in &batches {
-            let EStepSolution { weights, dual, .. } = used.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = used.solve(batch.tensor(), None).unwrap();
             prop_assert_eq!(weights.dims(), batch.tensor().dims());
             let weights = numbers(weights);
             let expected = softmax(batch, dual.temperature);
             prop_assert!(largest_difference(&weights, &expected) <= 1e-7);
             prop_assert!(dual.kl <= epsilon);
             prop_assert!(!dual.interior || dual.kl >= (1.0 - 1e-6) * epsilon, "{dual:?}");
-            let fresh = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable).solve(batch.tensor()).unwrap();
+            let fresh = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable).solve(batch.tensor(), None).unwrap();
             prop_assert_eq!(dual.interior, fresh.dual.interior);
             prop_assert!(largest_difference(&weights, &numbers(fresh.weights)) <= 1e-6);
         }
@@ -90,12 +91,12 @@ proptest! {
         epsilon in 0.001..0.5_f64,
     ) {
         let solve = |values: &Batch| {
-            e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable).solve(values.tensor()).unwrap()
+            e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable).solve(values.tensor(), None).unwrap()
         };
         let with_prior = |prior: Vec<f32>| {
             let prior = Tensor::from_data(TensorData::new(prior, batch.tensor().dims()), &Device::flex());
             let mut e_step = e_step(epsilon, TemperatureSolver::Exact, DualForm::Stable);
-            e_step.solve_with_prior(batch.tensor(), prior).unwrap()
+            e_step.solve(batch.tensor(), Some(prior)).unwrap()
         };
         let uniform = with_prior(vec![1.0 / batch.samples as f32; batch.values.len()]);
         prop_assert!(largest_difference(&numbers(uniform.weights), &numbers(solve(&batch).weights)) <= 1e-6);
@@ -126,7 +127,7 @@ proptest! {
     ) {
         let mut e_step = e_step(epsilon, solver, form);
         for batch in batches {
-            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor(), None).unwrap();
             let DualSolution { temperature, value, kl, gap, .. } = dual;
             prop_assert!(temperature.is_finite() && temperature >= 0.0 && gap.is_finite(), "{dual:?}");
             // Only where eq. 8 as printed overflows at a temperature that is not its own choice there is no
@@ -153,7 +154,7 @@ proptest! {
         let mut x = initial_temperature.exp_m1().ln();
         let (mut first, mut second) = (0.0, 0.0);
         for (step, batch) in batches.iter().enumerate() {
-            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor()).unwrap();
+            let EStepSolution { weights, dual, .. } = e_step.solve(batch.tensor(), None).unwrap();
             let temperature = x.exp().ln_1p() + 1e-8;
             let deviation = dual.temperature / temperature - 1.0;
             prop_assert!(deviation.abs() <= 1e-8, "{} for {temperature}", dual.temperature);
@@ -201,11 +202,11 @@ proptest! {
 #[test]
 fn gradient_steps_converge_to_the_exact_temperature() {
     let values = Tensor::<2>::from_floats([[0.0, 1.0, 2.0, -1.0], [5.0, 5.5, 8.0, 4.0]], &Device::flex());
-    let exact = e_step(0.1, TemperatureSolver::Exact, DualForm::Stable).solve(values.clone()).unwrap();
+    let exact = e_step(0.1, TemperatureSolver::Exact, DualForm::Stable).solve(values.clone(), None).unwrap();
     let mut approximate = e_step(0.1, GRADIENT_STEP, DualForm::Stable);
     let mut temperature = 0.0;
     for _ in 0..2000 {
-        temperature = approximate.solve(values.clone()).unwrap().dual.temperature;
+        temperature = approximate.solve(values.clone(), None).unwrap().dual.temperature;
     }
     assert!((temperature / exact.dual.temperature - 1.0).abs() < 1e-4, "{temperature}, {exact:?}");
 }
@@ -226,7 +227,7 @@ fn bad_values_are_refused_and_change_nothing() {
         let mut expected = disturbed.clone();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let values = Tensor::<2>::from_floats([[0.0, 1.0, 5.0], [2.0, bad, 1.0]], &device);
-            match disturbed.solve(values).unwrap_err() {
+            match disturbed.solve(values, None).unwrap_err() {
                 Error::NonFinite { place: "values", index: 4, value } => {
                     assert_eq!(value.to_string(), bad.to_string());
                 }
@@ -234,13 +235,14 @@ fn bad_values_are_refused_and_change_nothing() {
             }
         }
         for shape in [[0, 3], [2, 0]] {
-            match disturbed.solve(Tensor::zeros(shape, &device)).unwrap_err() {
+            match disturbed.solve(Tensor::zeros(shape, &device), None).unwrap_err() {
                 Error::Shape { place: "action values", shape: refused, .. } => assert_eq!(refused, shape),
                 other => panic!("{other:?}"),
             }
         }
         for _ in 0..3 {
-            let (disturbed, expected) = (disturbed.solve(good.clone()), expected.solve(good.clone()));
+            let (disturbed, expected) =
+                (disturbed.solve(good.clone(), None), expected.solve(good.clone(), None));
             assert_eq!(disturbed.unwrap().dual, expected.unwrap().dual);
         }
     }
@@ -277,7 +279,7 @@ fn the_minimum_temperature_holds() {
     let values = Tensor::<2>::from_floats([[0.0, 1.0, 5.0], [2.0, 1.5, 1.0]], &Device::flex());
     let solve = |minimum_temperature| {
         let config = EStepConfig { minimum_temperature, ..EStepConfig::default() };
-        EStep::new(config).unwrap().solve(values.clone()).unwrap().dual
+        EStep::new(config).unwrap().solve(values.clone(), None).unwrap().dual
     };
     let free = solve(0.0);
     let low = solve(0.5 * free.temperature);

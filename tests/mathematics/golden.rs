@@ -15,9 +15,9 @@ use comparison::Comparison;
 use dual::DualCase;
 use fixtures::{Array, Cases, read};
 use gaussian::{GaussianCase, GaussianTerms, combined, full, scale_numbers};
-use mpo::Distribution;
 use mpo::dual::Dual;
 use mpo::targets::{n_step_targets, retrace_targets, retrace_traces};
+use mpo::{Categorical, Constraint, Distribution, Multipliers};
 use mpo::{EStep, EStepConfig, Statistics, TemperatureSolver, action_penalty, policy_gradient};
 use targets::{Targets, batch, last, row};
 
@@ -95,6 +95,20 @@ fn golden_acme_categorical_mpo_loss() {
             .map(|i| (online[i] - weights[i] + alpha * (online[i] - target[i])) / states as f64)
             .collect();
         comparison.check("gradient of logits", &logits, &case.grad.online_logits.values);
+        // The same by the policy's own M-step, in which everything is enumerated.
+        let policies = [&case.online_logits, &case.target_logits].map(|logits| logits.tensor::<2>());
+        let (online, old) = (tracked(policies[0].clone()), Categorical::new(vec![policies[1].clone()]));
+        let statistics = old.statistics(
+            old.enumerate().expect("a single choice").actions,
+            tensor(weights, [states, actions]),
+        );
+        let multipliers = Multipliers { mean: tensor(vec![alpha], [1]), covariance: tensor(vec![0.0], [1]) };
+        let policy = Categorical::new(vec![online.clone()]);
+        let kl = policy.clone().inner().divergence(&old, Constraint::Joint).unwrap().mean.mean();
+        comparison.check("kl", &[numbers(kl)[0] / case.epsilon_policy], case.stats.of("kl_mean_rel"));
+        let gradients = policy.lagrangian(&old, &statistics, &multipliers).backward();
+        let logits = numbers(online.grad(&gradients).unwrap());
+        comparison.check("gradient by the M-step", &logits, &case.grad.online_logits.values);
     }
     println!("{comparison:?}");
 }
@@ -269,7 +283,7 @@ fn golden_acme_gradient_step() {
         let mut e_step =
             EStep::new(EStepConfig { epsilon: case.config.epsilon, solver, ..EStepConfig::default() })
                 .unwrap();
-        let first = e_step.solve(case.values()).unwrap();
+        let first = e_step.solve(case.values(), None).unwrap();
         comparison.check("temperature", &[first.dual.temperature], case.out.parts.of("temperature"));
         let weights: Vec<f64> = first.weights.transpose().into_data().iter().collect();
         comparison.check("weights", &weights, case.out.parts.of("normalized_weights"));
@@ -278,7 +292,7 @@ fn golden_acme_gradient_step() {
         assert!(error <= 1e-6 * largest, "the dual is off by {error:e}");
         // Adam's first step is the learning rate against the gradient's sign.
         let sign = case.grad.params.scalar("log_temperature").signum();
-        let second = e_step.solve(case.values()).unwrap().dual.temperature;
+        let second = e_step.solve(case.values(), None).unwrap().dual.temperature;
         let expected = dual_variable(parameter - learning_rate * sign);
         comparison.check("temperature after a step", &[second], &[expected]);
     }

@@ -6,11 +6,15 @@ mod common {
     pub mod double;
 }
 
+mod bins;
+mod categorical;
 mod dual;
 mod estep;
 mod gaussian;
 mod golden;
+mod independent;
 mod mstep;
+mod parametric;
 mod policies;
 mod policy_gradient;
 mod targets;

@@ -19,7 +19,7 @@ use faulty::Faulty;
 use mpo::networks::Covariance;
 use mpo::observers::{EvaluationTable, JsonLines, LearningCurve, MetricsTable};
 use mpo::{
-    Action, ActionBounds, Actor, Batch, Constraint, Critic, Gaussian, MpoAgent, MpoConfig, Policy,
+    Action, ActionSpace, Actor, Batch, Constraint, Critic, Gaussian, MpoAgent, MpoConfig, Policy,
     PolicyEvaluation, QNetwork, ReplayBuffer, Result, Rng, Scale, Step, Stream, Trainer, TrainerConfig,
 };
 use settings::{COUNTS, NUMBERS, OF_TRAINERS};
@@ -149,14 +149,14 @@ fn replays_refuse_steps_and_samples() {
 
 #[test]
 fn bounds_refuse_ranges_and_actions() {
-    let accepted = ["ActionBounds", "a lower end below its upper end, both finite"];
+    let accepted = ["ActionSpace", "a lower end below its upper end, both finite"];
     let wrong = [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0), (0.0, f32::NAN), (0.0, f32::INFINITY)];
     for (low, high) in wrong.into_iter().chain([(f32::NEG_INFINITY, 0.0), (f32::MIN, f32::MAX)]) {
-        refused(ActionBounds::new(vec![0.0, low], vec![1.0, high]), "Config", &accepted);
+        refused(ActionSpace::bounded(vec![0.0, low], vec![1.0, high]), "Config", &accepted);
     }
-    refused(ActionBounds::new(vec![], vec![]), "Config", &["ActionBounds::low", "at least one"]);
-    refused(ActionBounds::new(vec![0.0], vec![1.0; 2]), "Size", &["ActionBounds::high", "expected 1"]);
-    let bounds = ActionBounds::new(vec![0.0, -4.0], vec![1.0, 4.0]).unwrap();
+    refused(ActionSpace::bounded(vec![], vec![]), "Config", &["ActionSpace::low", "at least one"]);
+    refused(ActionSpace::bounded(vec![0.0], vec![1.0; 2]), "Size", &["ActionSpace::high", "expected 1"]);
+    let bounds = ActionSpace::bounded(vec![0.0, -4.0], vec![1.0, 4.0]).unwrap();
     refused(bounds.to_environment(&[0.0]), "Size", &["action has 1 values", "expected 2"]);
     for value in NOT_FINITE {
         refused(bounds.to_environment(&[0.0, value]), "NonFinite", &["action", "index 1", "finite"]);

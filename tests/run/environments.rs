@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use mpo::{ActionBounds, Environment, Step};
+use mpo::{ActionSpace, Environment, Step};
 
 /// What was asked of the environment.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,8 +78,8 @@ impl Environment for Recorder {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::new(self.low.clone(), self.high.clone()).unwrap()
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::bounded(self.low.clone(), self.high.clone()).unwrap()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Hot> {

@@ -16,7 +16,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use mpo::networks::CriticLoss;
 use mpo::{
-    ActionBounds, Actor, Batch, Critic, Environment, Error, Event, Excursions, Exploration, MpoAgent,
+    ActionSpace, Actor, Batch, Critic, Environment, Error, Event, Excursions, Exploration, MpoAgent,
     MpoConfig, NoiseColour, PolicyEvaluation, Rng, Step, Stream, Trainer, TrainerConfig, Worker,
 };
 
@@ -72,8 +72,8 @@ impl Environment for Unsteady {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        self.recorder.action_bounds()
+    fn action_space(&self) -> ActionSpace {
+        self.recorder.action_space()
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, Self::Error> {
@@ -224,8 +224,8 @@ impl Environment for Breaking {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(2)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(2)
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {
@@ -316,8 +316,8 @@ impl Environment for Shaking {
         1
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(usize::from(self.0))
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(usize::from(self.0))
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {
@@ -331,13 +331,13 @@ impl Environment for Shaking {
 
 #[test]
 fn environments_without_actions_are_refused_by_name() {
-    assert_eq!(ActionBounds::symmetric(0).size(), 0);
+    assert_eq!(ActionSpace::symmetric(0).size(), 0);
     let agent = agent(&small(MpoConfig::default()), 1, 1, 1);
     let error = Trainer::new(short(10), agent, Shaking(0))
         .and_then(|trainer| trainer.evaluate_in(Shaking(1)))
         .map(|_| ())
         .unwrap_err();
-    assert_eq!(error.to_string(), "Environment::action_bounds is 0, accepted: at least 1 component");
+    assert_eq!(error.to_string(), "Environment::action_space is 0, accepted: at least 1 component");
 }
 
 /// After an error an agent acts as if it had not been asked.

@@ -13,7 +13,7 @@ use crate::trainers::{Heard, everything, listen, quick_agent, short, trainer};
 use burn::tensor::Device;
 use mpo::observers::{BestPolicy, EvaluationTable, JsonLines, LearningCurve, MetricsTable, ProgressBar};
 use mpo::{
-    ActionBounds, Environment, Error, Event, Metrics, Observer, Policy, Progress, Resumed, Step, Trainer,
+    ActionSpace, Environment, Error, Event, Metrics, Observer, Policy, Progress, Resumed, Step, Trainer,
     TrainerConfig,
 };
 
@@ -286,8 +286,8 @@ impl Environment for Scripted {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(2)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(2)
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Self::Error> {

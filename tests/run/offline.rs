@@ -6,11 +6,11 @@ use crate::common::tensors::numbers;
 use crate::rows::Track;
 use crate::trainers::{everything, quick_agent, short};
 use mpo::{
-    ActionBounds, Environments, Error, RecordedEpisode, ReplayBuffer, Rng, Stream, Trainer, TrainerConfig,
+    ActionSpace, Environments, Error, RecordedEpisode, ReplayBuffer, Rng, Stream, Trainer, TrainerConfig,
 };
 
-fn bounds() -> ActionBounds {
-    ActionBounds::new(vec![-2.0, 0.0], vec![2.0, 10.0]).unwrap()
+fn bounds() -> ActionSpace {
+    ActionSpace::bounded(vec![-2.0, 0.0], vec![2.0, 10.0]).unwrap()
 }
 
 fn episode(steps: u8, terminated: bool) -> RecordedEpisode {
@@ -90,7 +90,7 @@ fn files_with_other_contents_are_refused_by_line() {
     }
     let mut replay = ReplayBuffer::new(100, 2, 2).unwrap();
     assert!(matches!(replay.read_episodes(folder.path().join("none"), &bounds()), Err(Error::File { .. })));
-    assert!(replay.read_episodes(&path, &ActionBounds::symmetric(1)).is_err());
+    assert!(replay.read_episodes(&path, &ActionSpace::symmetric(1)).is_err());
     // An episode without a step is one.
     replay.add_episode(&episode(0, false), &bounds()).unwrap();
     assert!(replay.is_empty());

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mpo::{ActionBounds, BoxedError, Environment, Environments, Step, Trainer, TrainerConfig};
+use mpo::{ActionSpace, BoxedError, Environment, Environments, Step, Trainer, TrainerConfig};
 
 use crate::environments::{Call, STEPS};
 use crate::trainers::quick_agent;
@@ -79,8 +79,8 @@ impl Environment for Track {
         2
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(2)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(2)
     }
 
     fn reset(&mut self, seed: u64) -> Result<Vec<f32>, BoxedError> {

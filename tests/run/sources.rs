@@ -280,7 +280,7 @@ impl VectorEnvironment for Simulator {
         Layout {
             rows: self.tracks.len(),
             observation_size: 2,
-            action_bounds: self.tracks[0].action_bounds(),
+            action_space: self.tracks[0].action_space(),
             repeatable: false,
         }
     }

@@ -86,7 +86,7 @@ fn stops_for_the_reason_it_gives() {
 fn evaluates_with_the_mean_action() {
     let (training, evaluation) = (Recorder::default(), Recorder::default());
     let (log, training_log) = (evaluation.log.clone(), training.log.clone());
-    let bounds = evaluation.action_bounds();
+    let bounds = evaluation.action_space();
     let mut trainer = Trainer::new(short(40), quick_agent(), training)
         .and_then(|trainer| trainer.evaluate_in(evaluation))
         .unwrap();

@@ -99,7 +99,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::experience::environment::{ActionBounds, Environment};
+    use crate::action_space::ActionSpace;
+    use crate::experience::environment::Environment;
 
     fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
         let count = values.len() as f64;
@@ -155,7 +156,7 @@ mod tests {
         let observation = cartpole.reset_to(state).unwrap();
         assert_eq!(observation, [0.3, 2f32.cos(), 2f32.sin(), -0.4, 5.0]);
         assert_eq!(observation.len(), cartpole.observation_size());
-        assert_eq!(cartpole.action_bounds(), ActionBounds::symmetric(1));
+        assert_eq!(cartpole.action_space(), ActionSpace::symmetric(1));
         assert_eq!(cartpole.state(), state);
     }
 

@@ -260,7 +260,7 @@ impl<A: Actor, C: Critic> Run<A, C> {
             if run.state.fits(rows) { Ok(run) } else { Err(Refusal::from("a run out of order")) }
         })?;
         let agent = self.agent.restored(&folder.join(AGENT))?;
-        let agent = agent.with_bounds(self.agent.policy().bounds().clone())?;
+        let agent = agent.with_action_space(self.agent.policy().action_space().clone())?;
         let replay = ReplayBuffer::load(folder.join(REPLAY))?;
         let sizes =
             |replay: &ReplayBuffer| (replay.capacity(), replay.observation_size(), replay.action_size());

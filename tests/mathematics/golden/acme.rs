@@ -31,6 +31,7 @@ impl Values {
 #[derive(Deserialize)]
 pub struct CategoricalCase {
     pub epsilon: f64,
+    pub epsilon_policy: f64,
     pub params: Values,
     pub online_logits: Array,
     pub target_logits: Array,

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use mpo::{ActionBounds, Environment, Step};
+use mpo::{ActionSpace, Environment, Step};
 
 /// Episodes of 10 steps with observations [0.5, ...] and rewards 1, but at one call.
 #[derive(Debug, Clone, Default)]
@@ -42,8 +42,8 @@ impl Environment for Faulty {
         self.observation_size
     }
 
-    fn action_bounds(&self) -> ActionBounds {
-        ActionBounds::symmetric(self.action_size)
+    fn action_space(&self) -> ActionSpace {
+        ActionSpace::symmetric(self.action_size)
     }
 
     fn reset(&mut self, _: u64) -> Result<Vec<f32>, Infallible> {
