@@ -135,7 +135,7 @@ fn distribution(policy: &Policy, observation: &[f32]) -> [Vec<f32>; 2] {
         Scale::Cholesky(factor) => factor.square().sum_dim(2).squeeze_dim(2),
     };
     let variance = variance.into_data().try_into_vec::<f32>().unwrap();
-    let bounds = policy.bounds();
+    let bounds = policy.action_space();
     let ends = || bounds.low().iter().zip(bounds.high());
     let mean = mean.iter().zip(ends()).map(|(mean, (low, high))| low + 0.5 * (mean + 1.0) * (high - low));
     let deviation =
@@ -314,8 +314,8 @@ fn python_acts_as_the_policy() {
             "action": actions,
             "mean": distributions.iter().map(|[mean, _]| mean).collect::<Vec<_>>(),
             "deviation": distributions.iter().map(|[_, deviation]| deviation).collect::<Vec<_>>(),
-            "low": policy.bounds().low(),
-            "high": policy.bounds().high(),
+            "low": policy.action_space().low(),
+            "high": policy.action_space().high(),
             "actor": config,
         });
         fs::write(file("json"), expected.to_string()).unwrap();
