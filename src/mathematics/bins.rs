@@ -107,7 +107,8 @@ impl ValueDistribution {
     /// The means of the distributions with these `logits` `[rows, bins]`, in the critic's unit, `[rows]`.
     pub fn means(&self, logits: Tensor<2>) -> Tensor<1> {
         let (device, dtype) = (logits.device(), logits.dtype());
-        let centres = Tensor::<1>::from_floats(self.centres().as_slice(), &device).cast(dtype);
+        let bins = Tensor::<1, Int>::arange(0..self.bins as i64, &device).float().cast(dtype);
+        let centres = (bins - (self.bins - 1) as f64 / 2.0) * self.width();
         (activation::softmax(logits, 1) * centres.unsqueeze_dim::<2>(0)).sum_dim(1).squeeze_dim(1)
     }
 
