@@ -310,7 +310,7 @@ mod tests {
     fn excursions_hold_each_component_as_long_as_they_say() {
         const STEPS: usize = 200_000;
         for (hold, n) in [1.0, 1.5, 2.0, 16.0].into_iter().flat_map(|hold| [1, 2, 6].map(|n| (hold, n))) {
-            let excursions = Excursions { uninformed: 0.0, informed: 0.0, phase: u64::MAX, hold };
+            let excursions = Excursions { uninformed: 1.0, informed: 1.0, phase: u64::MAX, hold };
             let exploration = Exploration { noise: NoiseColour::White, excursions: Some(excursions) };
             let mut explorer = Explorer::new(exploration, Rng::stream(3, Stream::Exploration)).unwrap();
             let actions: Vec<Vec<f32>> =
