@@ -2,6 +2,7 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
 
+use crate::checks::{check_count, check_size};
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Enumeration, Multipliers};
 
@@ -17,10 +18,13 @@ use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, En
 /// use burn::tensor::{Device, Tensor};
 /// use mpo::{Categorical, Distribution};
 ///
+/// # fn main() -> mpo::Result<()> {
 /// let logits = Tensor::from_floats([[0.0, 3.0_f32.ln()]], &Device::flex());
-/// let policy = Categorical::new(vec![logits]);
+/// let policy = Categorical::new(vec![logits])?;
 /// let second = policy.log_probability(Tensor::ones([1, 1, 1], &Device::flex())).into_scalar::<f32>();
 /// assert!((second - 0.75_f32.ln()).abs() < 1e-6);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Categorical {
@@ -30,7 +34,19 @@ pub struct Categorical {
 
 impl Categorical {
     /// With the softmax of these logits, for each choice `[batch, things]`.
-    pub fn new(logits: Vec<Tensor<2>>) -> Self {
+    ///
+    /// # Errors
+    /// If there is no choice, or they are of different numbers of states.
+    pub fn new(logits: Vec<Tensor<2>>) -> Result<Self> {
+        check_count("the choices of a Categorical", logits.len(), 1)?;
+        for of_choice in &logits {
+            check_size("the states of a choice", of_choice.dims()[0], logits[0].dims()[0])?;
+        }
+        Ok(Self::of_logits(logits))
+    }
+
+    /// The same of logits that are known to fit.
+    pub(crate) fn of_logits(logits: Vec<Tensor<2>>) -> Self {
         let log_softmax = |logits| activation::log_softmax(logits, 1);
         Self { log_probabilities: logits.into_iter().map(log_softmax).collect() }
     }

@@ -97,7 +97,7 @@ impl CategoricalActor {
             start += things;
             logits.clone().narrow(1, start - things, things)
         };
-        Categorical::new(self.choices.iter().map(of_choice).collect())
+        Categorical::of_logits(self.choices.iter().map(of_choice).collect())
             .mixed_with_uniform(self.config.uniform_share)
     }
 }

@@ -56,7 +56,7 @@ impl<A: Actor> Policy<A> {
     }
 }
 
-/// Where a parameter stands, by PyTorch's name for it.
+/// The place of a parameter, by PyTorch's name for it.
 struct Place {
     name: String,
     /// In Burn.

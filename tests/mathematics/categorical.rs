@@ -30,7 +30,7 @@ fn multipliers(mean: Vec<f64>) -> Multipliers {
 fn samples_come_as_often_as_they_are_probable() {
     const SAMPLES: usize = 200_000;
     let (rng, choices) = (&mut rng(1), [2, 3, 40]);
-    let policy = Categorical::new(logits(rng, 2, &choices));
+    let policy = Categorical::new(logits(rng, 2, &choices)).unwrap();
     let actions = policy.sample(normals(rng, [2, SAMPLES, 3]));
     let drawn = numbers(actions.clone());
     for state in 0..2 {
@@ -63,10 +63,10 @@ fn samples_come_as_often_as_they_are_probable() {
 fn samples_are_things_that_there_are_and_have_a_probability() {
     let logits = vec![40.0, 0.0, -1e4, 3.0, 3.0, -1e4];
     let noise = vec![-1e9, -9.0, -6.0, -1.0, 0.0, 1.0, 5.0, 6.0, 9.0, 1e9];
-    let double = Categorical::new(vec![tensor(logits.clone(), [1, 6])]);
+    let double = Categorical::new(vec![tensor(logits.clone(), [1, 6])]).unwrap();
     let single: Vec<f32> = logits.iter().map(|&x| x as f32).collect();
     let device = burn::tensor::Device::flex();
-    let single = Categorical::new(vec![Tensor::from_data(TensorData::new(single, [1, 6]), &device)]);
+    let single = Categorical::new(vec![Tensor::from_data(TensorData::new(single, [1, 6]), &device)]).unwrap();
     let single_noise: Vec<f32> = noise.iter().map(|&z| z as f32).collect();
     let drawn = [
         numbers(double.sample(tensor(noise, [1, 10, 1]))),
@@ -88,12 +88,14 @@ fn the_mode_is_the_likeliest_and_the_spread_is_of_1_where_all_are_alike() {
     let policy = Categorical::new(vec![
         tensor(vec![0.0, 2.0, 1.0, 5.0, 2.0, 1.0], [2, 3]),
         tensor(vec![0.0; 8], [2, 4]),
-    ]);
+    ])
+    .unwrap();
     assert_eq!(numbers(policy.mode()), [1.0, 0.0, 0.0, 0.0]);
     let spread = numbers(policy.spread());
     assert!(spread[0] < 0.9 && spread[2] < 0.3 && (spread[1] - 1.0).abs() < 1e-12, "{spread:?}");
     // Mixed with the uniform distribution every thing has its share, and the order stays.
-    let mixed = Categorical::new(vec![tensor(vec![0.0, 200.0, -1e4, 1.0], [1, 4])]).mixed_with_uniform(0.2);
+    let mixed =
+        Categorical::new(vec![tensor(vec![0.0, 200.0, -1e4, 1.0], [1, 4])]).unwrap().mixed_with_uniform(0.2);
     let shares = numbers(mixed.log_probabilities()[0].clone().exp());
     assert!(largest_difference(&shares, &[0.05, 0.85, 0.05, 0.05]) < 1e-12, "{shares:?}");
 }
@@ -102,7 +104,10 @@ fn the_mode_is_the_likeliest_and_the_spread_is_of_1_where_all_are_alike() {
 #[test]
 fn the_divergence_is_that_from_the_old_policy() {
     let (rng, choices) = (&mut rng(2), [2, 5]);
-    let (new, old) = (Categorical::new(logits(rng, 4, &choices)), Categorical::new(logits(rng, 4, &choices)));
+    let (new, old) = (
+        Categorical::new(logits(rng, 4, &choices)).unwrap(),
+        Categorical::new(logits(rng, 4, &choices)).unwrap(),
+    );
     let expected: Vec<f64> = (0..8)
         .map(|place| {
             let (state, things) = (place / 2, choices[place % 2]);
@@ -125,7 +130,7 @@ fn the_divergence_is_that_from_the_old_policy() {
 fn the_gradient_of_the_lagrangian_is_that_in_closed_form() {
     const STATES: usize = 3;
     let (rng, choices) = (&mut rng(3), [2, 4]);
-    let old = Categorical::new(logits(rng, STATES, &choices));
+    let old = Categorical::new(logits(rng, STATES, &choices)).unwrap();
     let start = logits(rng, STATES, &choices);
     let actions = old.sample(normals(rng, [STATES, 6, 2]));
     let weights = normals(rng, [STATES, 6]).exp();
@@ -133,11 +138,12 @@ fn the_gradient_of_the_lagrangian_is_that_in_closed_form() {
         let multipliers = multipliers(alpha.clone());
         let statistics = old.statistics(actions.clone(), weights.clone());
         let tracked: Vec<Tensor<2>> = start.iter().cloned().map(tracked).collect();
-        let lagrangian = Categorical::new(tracked.clone()).lagrangian(&old, &statistics, &multipliers);
+        let lagrangian =
+            Categorical::new(tracked.clone()).unwrap().lagrangian(&old, &statistics, &multipliers);
         let gradients = lagrangian.backward();
         let constraint = if alpha.len() == 1 { Constraint::Joint } else { Constraint::PerDimension };
         let by_hand = |logits: &[Tensor<2>]| {
-            let policy = Categorical::new(logits.to_vec());
+            let policy = Categorical::new(logits.to_vec()).unwrap();
             let likelihood = (policy.log_probability(actions.clone()) * weights.clone()).sum_dim(1).mean();
             let kl = policy.divergence(&old, constraint).unwrap().mean * multipliers.mean.clone().unsqueeze();
             numbers(kl.sum_dim(1).mean() - likelihood)[0]
@@ -172,7 +178,7 @@ fn the_gradient_of_the_lagrangian_is_that_in_closed_form() {
 fn an_enumerated_problem_is_solved_as_by_hand() {
     // At η = 1 / log 3 the odds of the second thing are 3 · 3 = 9: weights of 1/10 and 9/10.
     let kl = 0.1 * (0.1_f64 / 0.25).ln() + 0.9 * (0.9_f64 / 0.75).ln();
-    let policy = Categorical::new(vec![tensor(vec![0.0, 3.0_f64.ln()], [1, 2])]);
+    let policy = Categorical::new(vec![tensor(vec![0.0, 3.0_f64.ln()], [1, 2])]).unwrap();
     let listed = policy.enumerate().unwrap();
     assert_eq!(numbers(listed.actions), [0.0, 1.0]);
     let config = EStepConfig { epsilon: kl, minimum_temperature: 0.0, ..EStepConfig::default() };
@@ -196,7 +202,7 @@ fn enumerations_of_any_size_are_weighed_by_the_policy() {
             let numbers = TensorData::new(rng.normals(states * things), [states, things]);
             Tensor::from_data(numbers, &burn::tensor::Device::flex()) * scale
         };
-        let policy = Categorical::new(vec![single(rng, 3.0)]);
+        let policy = Categorical::new(vec![single(rng, 3.0)]).unwrap();
         let values = single(rng, 1.0);
         let prior = policy.enumerate().unwrap().probabilities;
         let mut e_step = EStep::new(EStepConfig::default()).unwrap();
@@ -212,4 +218,12 @@ fn enumerations_of_any_size_are_weighed_by_the_policy() {
             assert!(off.fold(0.0, f64::max) < 1e-6, "{things}");
         }
     }
+}
+
+#[test]
+fn no_choice_or_other_states_are_refused() {
+    let refused = |logits: Vec<Tensor<2>>| Categorical::new(logits).unwrap_err().to_string();
+    let of = |states| Tensor::<2>::zeros([states, 3], &burn::tensor::Device::flex());
+    assert!(refused(Vec::new()).contains("the choices of a Categorical"));
+    assert!(refused(vec![of(2), of(4)]).contains("the states of a choice"));
 }

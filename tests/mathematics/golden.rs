@@ -97,13 +97,14 @@ fn golden_acme_categorical_mpo_loss() {
         comparison.check("gradient of logits", &logits, &case.grad.online_logits.values);
         // The same by the policy's own M-step, in which everything is enumerated.
         let policies = [&case.online_logits, &case.target_logits].map(|logits| logits.tensor::<2>());
-        let (online, old) = (tracked(policies[0].clone()), Categorical::new(vec![policies[1].clone()]));
+        let (online, old) =
+            (tracked(policies[0].clone()), Categorical::new(vec![policies[1].clone()]).unwrap());
         let statistics = old.statistics(
             old.enumerate().expect("a single choice").actions,
             tensor(weights, [states, actions]),
         );
         let multipliers = Multipliers { mean: tensor(vec![alpha], [1]), covariance: tensor(vec![0.0], [1]) };
-        let policy = Categorical::new(vec![online.clone()]);
+        let policy = Categorical::new(vec![online.clone()]).unwrap();
         let kl = policy.clone().inner().divergence(&old, Constraint::Joint).unwrap().mean.mean();
         comparison.check("kl", &[numbers(kl)[0] / case.epsilon_policy], case.stats.of("kl_mean_rel"));
         let gradients = policy.lagrangian(&old, &statistics, &multipliers).backward();

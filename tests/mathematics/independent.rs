@@ -14,7 +14,7 @@ type Hybrid = Independent<Gaussian, Categorical>;
 
 fn hybrid(rng: &mut Rng) -> Hybrid {
     let choices = [3, 2].map(|things| normals(rng, [STATES, things])).to_vec();
-    Independent { first: policy(rng, STATES, 2, false), second: Categorical::new(choices) }
+    Independent { first: policy(rng, STATES, 2, false), second: Categorical::new(choices).unwrap() }
 }
 
 fn of_first(tensor: Tensor<3>) -> Tensor<3> {
@@ -79,7 +79,7 @@ fn each_part_is_fitted_as_it_would_be_alone() {
             let logits: Vec<Tensor<2>> =
                 new.second.log_probabilities().iter().cloned().map(tracked).collect();
             let gaussian = Gaussian { mean: mean.clone(), scale: scale.clone() };
-            let gradients = of(gaussian, Categorical::new(logits.clone())).backward();
+            let gradients = of(gaussian, Categorical::new(logits.clone()).unwrap()).backward();
             let Scale::Diagonal(of_scale) = gradient_of(&scale, &gradients) else { panic!("a diagonal") };
             let mut all = numbers(mean.grad(&gradients).unwrap());
             all.extend(numbers(of_scale));

@@ -88,15 +88,20 @@ fn the_gradient_of_a_parabola_is_that_in_closed_form() {
 fn the_gradient_of_an_enumeration_is_exact() {
     let rng = &mut rng(3);
     let (old, logits, values) = (normals(rng, [2, 5]), normals(rng, [2, 5]), normals(rng, [2, 5]));
-    let old = Categorical::new(vec![old]);
+    let old = Categorical::new(vec![old]).unwrap();
     let listed = old.enumerate().unwrap();
     let config = EStepConfig { kind: EStepKind::Parametric, ..EStepConfig::default() };
     let solution = EStep::new(config).unwrap().solve(values.clone(), Some(listed.probabilities)).unwrap();
     let weights = tensor(solution.weights.into_data().convert::<f64>().try_into_vec().unwrap(), [2, 5]);
     let found = gradient(&logits, &|logits| {
-        expected_advantage(&Categorical::new(vec![logits]), &old, listed.actions.clone(), weights.clone())
+        expected_advantage(
+            &Categorical::new(vec![logits]).unwrap(),
+            &old,
+            listed.actions.clone(),
+            weights.clone(),
+        )
     });
-    let shares = numbers(Categorical::new(vec![logits]).log_probabilities()[0].clone().exp());
+    let shares = numbers(Categorical::new(vec![logits]).unwrap().log_probabilities()[0].clone().exp());
     let values = numbers(values);
     for (place, found) in found.iter().enumerate() {
         let state = place / 5 * 5..place / 5 * 5 + 5;
