@@ -12,7 +12,7 @@ use super::parameters::{is_trainable, with_own_gradients};
 use super::q_network::{NORMALISED_OUTPUT_GAIN, QNetworkConfig};
 use super::trunk;
 use super::value_head::ValueHead;
-use super::value_units::{ValueUnits, rescaled};
+use super::value_units::ValueUnits;
 use crate::action_space::ActionSpace;
 use crate::checks::check_count;
 use crate::error::Result;
@@ -84,14 +84,8 @@ impl DiscreteQNetwork {
 
     /// This critic after it has taken note of the `targets`.
     fn follow(mut self, targets: &Tensor<1>) -> Self {
-        if is_trainable(&self)
-            && let Some(units) = self.units.take()
-        {
-            let (units, factor, shift) = units.follow(targets);
-            if self.head.distribution.is_none() {
-                self.output = rescaled(self.output, factor, shift);
-            }
-            self.units = Some(units);
+        if is_trainable(&self) {
+            (self.output, self.units) = self.head.follow(self.output, self.units, targets);
         }
         self
     }

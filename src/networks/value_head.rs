@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::critic::CriticLoss;
 use super::layers::linear;
-use super::value_units::ValueUnits;
+use super::value_units::{ValueUnits, rescaled};
 use crate::host::tensor;
 use crate::mathematics::bins::ValueDistribution;
 use crate::rng::Rng;
@@ -42,6 +42,21 @@ impl ValueHead {
             layer.bias = Some(Param::initialized(ParamId::new(), bias.require_grad()));
         }
         layer
+    }
+
+    /// The output layer and its unit after they have taken note of the `targets`: numbers stay what they were.
+    pub(super) fn follow(
+        &self,
+        output: Linear,
+        units: Option<ValueUnits>,
+        targets: &Tensor<1>,
+    ) -> (Linear, Option<ValueUnits>) {
+        let Some(units) = units else { return (output, None) };
+        let (units, factor, shift) = units.follow(targets);
+        match self.distribution {
+            None => (rescaled(output, factor, shift), Some(units)),
+            Some(_) => (output, Some(units)),
+        }
     }
 
     /// `[rows]` of outputs `[rows, outputs]`.
