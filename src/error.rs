@@ -155,6 +155,26 @@ pub enum Error {
         accepted: &'static str,
     },
 
+    /// The network could not be opened, or nobody answered.
+    #[cfg(feature = "distributed")]
+    #[error("the network at {place}: {reason}")]
+    Network {
+        /// Its endpoint, or where else it is.
+        place: String,
+        /// What happened, and what to do about it.
+        reason: String,
+    },
+
+    /// The learner does not take what a collector sends.
+    #[cfg(feature = "distributed")]
+    #[error("the learner refused the collector {collector}: {reason}")]
+    Refused {
+        /// The collector's name.
+        collector: String,
+        /// The learner's words.
+        reason: String,
+    },
+
     /// An observer could not do its work, such as drawing a curve.
     #[error("the observer {name} failed: {source}")]
     Observer {

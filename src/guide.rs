@@ -5,6 +5,7 @@
 //! | train in a task of your own | [`first_environment`], [`rewards_and_bounds`] |
 //! | see why it does not learn yet | [`metrics`], [`settings`] |
 //! | train in Gymnasium, in several environments, on a robot | [`gymnasium`], [`several_and_real_time`] |
+//! | train with robots or simulators on several machines | `fleet`, with the feature `distributed` |
 //! | run what was trained | [`deployment`] |
 //! | take it apart | [`own_parts`], [`mathematics`] |
 
@@ -35,6 +36,10 @@ pub mod gymnasium {}
 
 #[doc = include_str!("../docs/guide/several_and_real_time.md")]
 pub mod several_and_real_time {}
+
+#[cfg(feature = "distributed")]
+#[doc = include_str!("../docs/guide/fleet.md")]
+pub mod fleet {}
 
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}

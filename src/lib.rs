@@ -33,17 +33,20 @@
 //! # Features
 //!
 //! `flex` (a CPU backend) and `envs` (`mpo::envs`, control tasks in pure Rust) come by default; `gif` (pictures
-//! of these tasks), `progress` (`ProgressBar`) and `plot` (`LearningCurve`) on demand, and so do other
-//! backends: `ndarray`, `wgpu`, `vulkan`, `cuda`.
+//! of these tasks), `progress` (`ProgressBar`), `plot` (`LearningCurve`) and `distributed` (`Collector`:
+//! experience from other machines) on demand, and so do other backends: `ndarray`, `wgpu`, `vulkan`, `cuda`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 
+mod acting;
 mod action_space;
 mod agent;
 mod backends;
 mod behaviour;
 mod checks;
+#[cfg(feature = "distributed")]
+mod distributed;
 #[cfg(feature = "envs")]
 pub mod envs;
 mod error;
@@ -77,6 +80,12 @@ pub use agent::MpoAgent;
 pub use agent::choices::{DiscreteAgent, HybridAgent, MultiDiscreteAgent};
 pub use backends::device;
 pub use behaviour::Behaviour;
+#[cfg(feature = "distributed")]
+pub use distributed::{
+    arrivals::Arrivals,
+    collector::{Collector, CollectorConfig, CollectorSummary},
+    network::Network,
+};
 pub use error::{BoxedError, Error, Result};
 pub use experience::action::Action;
 pub use experience::batch::{Batch, Improved};
@@ -111,6 +120,8 @@ pub use policy::{OnnxOptions, Policy};
 pub use rng::{Rng, Stream};
 pub use run::observer::{Counts, DeployedPolicy, Evaluation, Event, Observer, Progress, StopReason};
 pub use run::timing::Timing;
+#[cfg(feature = "distributed")]
+pub use run::trainer::Fleet;
 pub use run::trainer::{RealTime, Resumed, Summary, Trainer, TrainerConfig};
 
 /// The first page's programs, compiled.

@@ -180,13 +180,34 @@ impl<A: Actor> Policy<A> {
     /// # Errors
     /// If the file cannot be written, or two parameters of the network have the same name.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let (header, tensors) = self.parts()?;
+        tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
+    }
+
+    fn parts(&self) -> Result<(Header, Tensors)> {
         let space = &self.action_space;
         let (action_low, action_high) = (space.low().to_vec(), space.high().to_vec());
         let action_choices = space.choices().to_vec();
         let mut tensors = Tensors::default();
         tensors.add_module("", &self.actor)?;
-        let header = Header { network: self.network(), action_low, action_high, action_choices };
-        tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
+        Ok((Header { network: self.network(), action_low, action_high, action_choices }, tensors))
+    }
+
+    /// What its file consists of.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        let (header, tensors) = self.parts()?;
+        let failed = |source| crate::error::Error::File { path: "a policy in memory".into(), source };
+        tensor_file::contents(&FILE, &header, &tensors).map_err(failed)
+    }
+
+    /// The policy whose file consists of this, of the same network as this one.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn of_bytes(&self, bytes: &[u8]) -> Result<Self, Refusal> {
+        tensor_file::parse(bytes, &FILE, |header: Header, tensors| {
+            check_same(&header.network, &self.network())?;
+            Self::of_file(self.actor.clone(), header, tensors)
+        })
     }
 
     /// Makes this policy the one in a file, with its bounds, on this policy's own device: for networks of the
@@ -237,22 +258,29 @@ impl<A: MadeOfSettings> Policy<A> {
     /// If the file cannot be read, is not a policy's, is damaged, has another version of the format, or is of
     /// another network (see [`restore`](Self::restore)).
     pub fn load_as(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        tensor_file::read(path.as_ref(), &FILE, |header: Header, tensors| {
-            let Network { observation_size, action_size, actor } = &header.network;
-            let found = || format!("of a network with the settings {actor}");
-            let settings =
-                A::Settings::deserialize(actor).map_err(|_| Refusal::Other(found(), A::ACCEPTED))?;
-            let (observation_size, space) = (*observation_size, header.space()?);
-            if space.size() != *action_size {
-                return Err(format!("{} components of an action of {action_size}", space.size()).into());
-            }
-            // Before a network of that size is made.
-            let (count, held) = (A::parameter_count(&settings, observation_size, &space), tensors.count());
-            if count != Some(held) {
-                return Err(format!("{held} numbers for a network of other sizes").into());
-            }
-            let untrained = A::untrained(&settings, observation_size, &space, device);
-            Self::of_file(untrained.map_err(|error| error.to_string())?.valid(), header, tensors)
-        })
+        tensor_file::read(path.as_ref(), &FILE, |header, tensors| Self::made(header, tensors, device))
+    }
+
+    /// The policy whose file consists of this, on `device`.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn made_of_bytes(bytes: &[u8], device: &Device) -> Result<Self, Refusal> {
+        tensor_file::parse(bytes, &FILE, |header, tensors| Self::made(header, tensors, device))
+    }
+
+    fn made(header: Header, tensors: &mut Tensors, device: &Device) -> Result<Self, Refusal> {
+        let Network { observation_size, action_size, actor } = &header.network;
+        let found = || format!("of a network with the settings {actor}");
+        let settings = A::Settings::deserialize(actor).map_err(|_| Refusal::Other(found(), A::ACCEPTED))?;
+        let (observation_size, space) = (*observation_size, header.space()?);
+        if space.size() != *action_size {
+            return Err(format!("{} components of an action of {action_size}", space.size()).into());
+        }
+        // Before a network of that size is made.
+        let (count, held) = (A::parameter_count(&settings, observation_size, &space), tensors.count());
+        if count != Some(held) {
+            return Err(format!("{held} numbers for a network of other sizes").into());
+        }
+        let untrained = A::untrained(&settings, observation_size, &space, device);
+        Self::of_file(untrained.map_err(|error| error.to_string())?.valid(), header, tensors)
     }
 }

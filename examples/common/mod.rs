@@ -108,6 +108,17 @@ pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     arguments: &Arguments,
     make: impl FnOnce(MpoConfig, &E, &Device, u64) -> mpo::Result<MpoAgent<A, C>>,
 ) -> Result<(MpoAgent<A, C>, Summary), Box<dyn Error>> {
+    train_as(task, environment, arguments, make, Ok)
+}
+
+/// The same, by a trainer that `prepare` has made ready.
+pub fn train_as<E: Environment + Clone + Send, A: Actor, C: Critic>(
+    task: &Task,
+    environment: E,
+    arguments: &Arguments,
+    make: impl FnOnce(MpoConfig, &E, &Device, u64) -> mpo::Result<MpoAgent<A, C>>,
+    prepare: impl FnOnce(Trainer<Environments<E>, A, C>) -> mpo::Result<Trainer<Environments<E>, A, C>>,
+) -> Result<(MpoAgent<A, C>, Summary), Box<dyn Error>> {
     let folder = arguments.folder(task);
     let config = settings::with(arguments.preset.unwrap_or(task.preset).config(), &arguments.settings)?;
     let agent = make(config, &environment, &arguments.backend.device, arguments.seed)?;
@@ -125,6 +136,7 @@ pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     let environments = Environments::new(vec![environment.clone(); arguments.environments])?;
     let evaluated_in = Environments::new(vec![environment])?;
     let trainer = Trainer::new(trainer_config, agent, environments)?.evaluate_in(evaluated_in)?;
+    let trainer = prepare(trainer)?;
     match arguments.resume {
         Some(_) if !folder.is_dir() => {
             return Err(format!("--resume: there is no folder {}", folder.display()).into());

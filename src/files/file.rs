@@ -52,6 +52,16 @@ impl<D: Into<String>> From<D> for Refusal {
 }
 
 impl Refusal {
+    /// In words.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn in_words(self) -> String {
+        match self {
+            Self::Damaged(damage) => damage,
+            Self::Other(found, accepted) => format!("{found}, accepted: {accepted}"),
+            Self::Unreadable(source) => source.to_string(),
+        }
+    }
+
     /// Of the file at this path.
     pub(crate) fn of(self, path: &Path) -> Error {
         let path = path.to_owned();
@@ -67,19 +77,19 @@ impl Refusal {
 const PIECE: usize = 1 << 18;
 
 /// Where a file's numbers are written to.
-pub(crate) struct Output {
-    file: BufWriter<File>,
+pub(crate) struct Output<'a> {
+    sink: &'a mut dyn Write,
     checksum: Hasher,
 }
 
-impl Output {
+impl Output<'_> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.checksum.update(bytes);
-        self.file.write_all(bytes)
+        self.sink.write_all(bytes)
     }
 
     pub(crate) fn floats(&mut self, numbers: &[f32]) -> std::io::Result<()> {
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; PIECE.min(4 * numbers.len())];
         for numbers in numbers.chunks(PIECE / 4) {
             let piece = &mut piece[..4 * numbers.len()];
             let (places, _) = piece.as_chunks_mut();
@@ -95,22 +105,33 @@ pub(crate) fn write(
     path: &Path,
     kind: &Kind,
     header: &impl Serialize,
-    content: impl FnOnce(&mut Output) -> std::io::Result<()>,
+    content: impl FnOnce(&mut Output<'_>) -> std::io::Result<()>,
 ) -> Result<()> {
-    let write = |file| {
-        let signed = Signed { crate_version: env!("CARGO_PKG_VERSION").into(), header };
-        let header = serde_json::to_vec(&signed)?;
-        let mut output = Output { file: BufWriter::with_capacity(PIECE, file), checksum: Hasher::new() };
-        output.bytes(kind.name.as_bytes())?;
-        output.bytes(&kind.version.to_le_bytes())?;
-        output.bytes(&(header.len() as u64).to_le_bytes())?;
-        output.bytes(&header)?;
-        content(&mut output)?;
-        let checksum = output.checksum.clone().finalize();
-        output.bytes(&checksum.to_le_bytes())?;
-        output.file.into_inner()?.sync_all()
+    let write = |file: File| {
+        let mut file = BufWriter::with_capacity(PIECE, file);
+        write_to(&mut file, kind, header, content)?;
+        file.into_inner()?.sync_all()
     };
     replace(path, |file| write(file).map_err(|source| Error::File { path: path.to_owned(), source }))
+}
+
+/// Writes what a file of this kind consists of.
+pub(crate) fn write_to(
+    sink: &mut dyn Write,
+    kind: &Kind,
+    header: &impl Serialize,
+    content: impl FnOnce(&mut Output<'_>) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let signed = Signed { crate_version: env!("CARGO_PKG_VERSION").into(), header };
+    let header = serde_json::to_vec(&signed)?;
+    let mut output = Output { sink, checksum: Hasher::new() };
+    output.bytes(kind.name.as_bytes())?;
+    output.bytes(&kind.version.to_le_bytes())?;
+    output.bytes(&(header.len() as u64).to_le_bytes())?;
+    output.bytes(&header)?;
+    content(&mut output)?;
+    let checksum = output.checksum.clone().finalize();
+    output.bytes(&checksum.to_le_bytes())
 }
 
 /// Puts the file that `write` fills in the place of what stood there, at once, or not at all.
@@ -173,7 +194,7 @@ impl Input<'_> {
     pub(crate) fn floats(&mut self, count: usize) -> Result<Vec<f32>, Refusal> {
         self.take(count, 4)?;
         let mut numbers = Vec::with_capacity(count);
-        let mut piece = vec![0; PIECE];
+        let mut piece = vec![0; PIECE.min(4 * count)];
         while numbers.len() < count {
             let piece = &mut piece[..PIECE.min(4 * (count - numbers.len()))];
             self.source.read_exact(piece).map_err(unreadable)?;
@@ -215,7 +236,7 @@ pub(crate) fn read<H: DeserializeOwned, T>(
 }
 
 /// Reads a file of this kind from what holds its bytes.
-fn parse<H: DeserializeOwned, T>(
+pub(crate) fn parse<H: DeserializeOwned, T>(
     source: &mut (impl Read + Seek),
     kind: &Kind,
     load: impl FnOnce(H, &mut Input<'_>) -> Result<T, Refusal>,

@@ -179,20 +179,23 @@ fn checksum(contents: &[u8]) -> Option<String> {
 
 /// Writes a file of this kind. What stood there before is replaced at once, or not at all.
 pub(crate) fn write(path: &Path, kind: &Kind, header: &impl Serialize, tensors: &Tensors) -> Result<()> {
-    put(path, || {
-        let signed = serde_json::to_string(&Signed {
-            crc32: "00000000".into(),
-            kind: kind.name.into(),
-            format_version: kind.version,
-            crate_version: env!("CARGO_PKG_VERSION").into(),
-            header,
-        })?;
-        let mut contents = tensors.serialize("mpo", signed)?;
-        if let Some(checksum) = checksum(&contents) {
-            contents[CHECKSUM].copy_from_slice(checksum.as_bytes());
-        }
-        Ok(contents)
-    })
+    put(path, || contents(kind, header, tensors))
+}
+
+/// What a file of this kind consists of.
+pub(crate) fn contents(kind: &Kind, header: &impl Serialize, tensors: &Tensors) -> std::io::Result<Vec<u8>> {
+    let signed = serde_json::to_string(&Signed {
+        crc32: "00000000".into(),
+        kind: kind.name.into(),
+        format_version: kind.version,
+        crate_version: env!("CARGO_PKG_VERSION").into(),
+        header,
+    })?;
+    let mut contents = tensors.serialize("mpo", signed)?;
+    if let Some(checksum) = checksum(&contents) {
+        contents[CHECKSUM].copy_from_slice(checksum.as_bytes());
+    }
+    Ok(contents)
 }
 
 /// Writes a file of these tensors and nothing of the library's own, as PyTorch's programs do.
@@ -225,7 +228,8 @@ pub(crate) fn read<H: DeserializeOwned, T>(
     parse(&contents, kind, load).map_err(|refusal| refusal.of(path))
 }
 
-fn parse<H: DeserializeOwned, T>(
+/// Reads a file of this kind from its bytes.
+pub(crate) fn parse<H: DeserializeOwned, T>(
     contents: &[u8],
     kind: &Kind,
     load: impl FnOnce(H, &mut Tensors) -> Result<T, Refusal>,

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "distributed")]
+use crate::distributed::arrivals::Arrivals;
 use crate::error::Result;
 use crate::experience::replay::ReplayBuffer;
 use crate::learner::metrics::Metrics;
@@ -131,6 +133,26 @@ pub enum Event {
         /// Of the steps since.
         Timing,
     ),
+    /// What came from collectors since the last of these events, if the run learns
+    /// [from collectors](crate::Trainer::from_collectors).
+    #[cfg(feature = "distributed")]
+    Arrivals(
+        /// Since then.
+        Arrivals,
+    ),
+    /// A collector is there.
+    #[cfg(feature = "distributed")]
+    CollectorJoined {
+        /// Its name.
+        name: String,
+    },
+    /// A collector is no longer there: it has ended, or the network to it is cut. Its episode is left as far
+    /// as it came, and goes on if the collector does.
+    #[cfg(feature = "distributed")]
+    CollectorGone {
+        /// Its name.
+        name: String,
+    },
     /// The policy was evaluated.
     Evaluation(Evaluation),
     /// A checkpoint of the run was saved.

@@ -1,10 +1,11 @@
 //! The training loop: collect, update, report, save, evaluate.
 
-mod acting;
 mod config;
 mod evaluation;
 mod events;
 mod failures;
+#[cfg(feature = "distributed")]
+mod fleet;
 mod parts;
 mod real_time;
 mod run;
@@ -15,8 +16,11 @@ mod summary;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use crate::acting::Acting;
 use crate::agent::MpoAgent;
 use crate::checks::{check, check_size};
+#[cfg(feature = "distributed")]
+use crate::distributed::arrivals::Sums;
 use crate::error::Result;
 use crate::experience::checked::Checked;
 use crate::experience::replay::ReplayBuffer;
@@ -25,10 +29,11 @@ use crate::networks::{Actor, Critic, GaussianActor, QNetwork};
 use crate::run::checkpoints::Checkpoints;
 use crate::run::observer::{Evaluation, Event, Observer, StopReason};
 
-use acting::Acting;
 pub use config::TrainerConfig;
 use events::Events;
 use failures::InARow;
+#[cfg(feature = "distributed")]
+pub use fleet::Fleet;
 pub use real_time::RealTime;
 use run::{Goal, Run};
 pub use saved::Resumed;
@@ -63,6 +68,9 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
     observations: Vec<Option<Vec<f32>>>,
     /// How it trains, if not in turns.
     real_time: Option<(RealTime, Training<Self>)>,
+    /// Where its experience comes from, if it is collectors that act.
+    #[cfg(feature = "distributed")]
+    fleet: Option<fleet::Collecting>,
 }
 
 /// What trains a trainer up to the end of a run.
@@ -97,9 +105,23 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             failed_saves: InARow::default(),
             counted_until: None,
             reactions: None,
+            #[cfg(feature = "distributed")]
+            arrivals: Sums::default(),
+            #[cfg(feature = "distributed")]
+            collectors: 0,
+            #[cfg(feature = "distributed")]
+            collected_here: false,
             config,
         };
-        Ok(Self { run, environment, evaluation: None, observations: vec![None; rows], real_time: None })
+        Ok(Self {
+            run,
+            environment,
+            evaluation: None,
+            observations: vec![None; rows],
+            real_time: None,
+            #[cfg(feature = "distributed")]
+            fleet: None,
+        })
     }
 
     /// Evaluates in this environment, in the midst of training episodes: one of the same kind, which may have
@@ -132,6 +154,10 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         check_size("the replay's action", replay.action_size(), own.action_size())?;
         self.run.replay = replay;
         self.leave_episodes();
+        #[cfg(feature = "distributed")]
+        if let Some(collected) = &mut self.run.state.collected {
+            collected.leave_episodes();
+        }
         Ok(self)
     }
 
@@ -213,15 +239,19 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.run.ended = None;
         self.run.events.stop = false;
         self.run.count_seconds();
-        Ok(Summary { reason, evaluation, counts: self.run.state.counts, timing: self.run.timing() })
+        Ok(Summary {
+            reason,
+            evaluation,
+            counts: self.run.state.counts,
+            timing: self.run.timing(),
+            #[cfg(feature = "distributed")]
+            arrivals: self.run.arrivals(),
+        })
     }
 
     /// Trains on to the run's end; why it is one, and the evaluation there.
     fn train(&mut self) -> Result<(StopReason, Option<Evaluation>)> {
-        let reason = match self.real_time {
-            Some((_, beside_acting)) => beside_acting(self)?,
-            None => self.in_turns()?,
-        };
+        let reason = self.learn()?;
         // Before the last reports too: a resumed run makes them when its own are due.
         self.run.save_at_end()?;
         self.run.report_metrics()?;
@@ -232,6 +262,20 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         self.run.ended = Some((reason, evaluation));
         self.run.push(Event::Finished { reason });
         Ok((reason, evaluation))
+    }
+
+    /// Learns from what happens in the environment, here or elsewhere; why it came to an end.
+    fn learn(&mut self) -> Result<StopReason> {
+        #[cfg(feature = "distributed")]
+        if let Some(mut fleet) = self.fleet.take() {
+            let learnt = self.learn_from(&mut fleet);
+            self.fleet = Some(fleet);
+            return learnt;
+        }
+        match self.real_time {
+            Some((_, beside_acting)) => beside_acting(self),
+            None => self.in_turns(),
+        }
     }
 
     /// A step in each row and the updates due after it, in turns.

@@ -54,6 +54,11 @@ impl EpisodeWriter<'_> {
     /// # Errors
     /// If the observation has the wrong size or is not finite; nothing is stored then.
     pub fn begin_episode(&mut self, observation: &[f32]) -> Result<()> {
+        self.continue_episode(observation, 0.0)
+    }
+
+    /// Starts what is held of an episode whose rewards had this sum before.
+    pub(crate) fn continue_episode(&mut self, observation: &[f32], sum: f64) -> Result<()> {
         let replay = &mut *self.replay;
         check_size("observation", observation.len(), replay.observation_size)?;
         check_finite("observation", observation)?;
@@ -61,7 +66,7 @@ impl EpisodeWriter<'_> {
         replay.close_circle(latest, Episode { last: latest, complete: None });
         let streams = replay.under_way.len().max(self.stream + 1);
         replay.under_way.resize(streams, None);
-        replay.under_way[self.stream] = Some(UnderWay { latest, sum: 0.0 });
+        replay.under_way[self.stream] = Some(UnderWay { latest, sum });
         Ok(())
     }
 

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::acting::Happening;
 use super::config::TrainerConfig;
 use super::events::Events;
 use super::failures::InARow;
-use super::state::{Episode, State};
+use super::state::{Episode, Row, State};
+use crate::acting::{Happening, updates_due};
 use crate::agent::MpoAgent;
+#[cfg(feature = "distributed")]
+use crate::distributed::arrivals::{Arrivals, Sums};
 use crate::error::{Error, Result};
 use crate::experience::replay::ReplayBuffer;
 use crate::networks::{Actor, Critic};
@@ -36,6 +38,15 @@ pub(super) struct Run<A: Actor, C: Critic> {
     pub counted_until: Option<Instant>,
     /// In real time: since the last report of metrics, and since the run's beginning.
     pub reactions: Option<[Reactions; 2]>,
+    /// From collectors since the last report of metrics.
+    #[cfg(feature = "distributed")]
+    pub arrivals: Sums,
+    /// Those that there are.
+    #[cfg(feature = "distributed")]
+    pub collectors: usize,
+    /// Whether it is collectors that act.
+    #[cfg(feature = "distributed")]
+    pub collected_here: bool,
 }
 
 /// How far a run goes.
@@ -67,29 +78,49 @@ impl<A: Actor, C: Critic> Run<A, C> {
         match happening {
             Happening::Began { row, seed, observation } => {
                 self.replay.stream(row)?.begin_episode(&observation)?;
-                self.state.rows[row].episode = Some(Episode { seed, steps: 0, sum: 0.0 });
+                self.row(row).episode = Some(Episode { seed, steps: 0, sum: 0.0 });
             }
             Happening::Stepped { row, action, step } => {
                 self.replay.stream(row)?.push(&action, &step)?;
                 self.state.counts.environment_steps += 1;
-                let row = &mut self.state.rows[row];
+                let row = self.row(row);
                 if let Some(episode) = &mut row.episode {
                     episode.steps += 1;
                     episode.sum += f64::from(step.reward);
                     if step.is_last() {
-                        self.state.returns.push(episode.sum);
+                        let sum = episode.sum;
                         row.failed_episodes.end();
                         row.episode = None;
+                        self.state.returns.push(sum);
                     }
                 }
             }
             Happening::Failed { row, error } => {
                 tracing::debug!(row, "an episode failed");
-                self.state.rows[row].episode = None;
+                self.row(row).episode = None;
+                #[cfg(feature = "distributed")]
+                if self.collected_here {
+                    // How many are too many is for the collector to say.
+                    tracing::warn!(%error, "an episode failed in a collector");
+                    self.state.counts.failed_episodes = self.state.counts.failed_episodes.saturating_add(1);
+                    self.push(Event::EpisodeFailed);
+                    return Ok(());
+                }
                 self.tolerate(error, |state| &mut state.rows[row].failed_episodes)?;
             }
         }
         Ok(())
+    }
+
+    /// A row of the environment, or of a collector's.
+    fn row(&mut self, row: usize) -> &mut Row {
+        #[cfg(feature = "distributed")]
+        if self.collected_here
+            && let Some(collected) = &mut self.state.collected
+        {
+            return &mut collected.rows[row];
+        }
+        &mut self.state.rows[row]
     }
 
     /// Takes note of an episode that an environment failed in, unless that is one too many in a row.
@@ -108,8 +139,7 @@ impl<A: Actor, C: Critic> Run<A, C> {
 
     /// The updates that are due after the latest step, those made included.
     pub fn updates_due(&self) -> u64 {
-        let steps = self.steps().saturating_sub(self.config.warm_up_steps);
-        (steps as f64 * self.config.updates_per_step) as u64
+        updates_due(self.steps(), self.config.warm_up_steps, self.config.updates_per_step)
     }
 
     /// As many updates as are due after the latest step.
@@ -182,6 +212,12 @@ impl<A: Actor, C: Critic> Run<A, C> {
         self.reactions.as_ref().and_then(|[_, run]| run.timing(self.steps_behind()))
     }
 
+    /// What came from collectors, if it is they that act.
+    #[cfg(feature = "distributed")]
+    pub fn arrivals(&self) -> Option<Arrivals> {
+        self.state.collected.as_ref().map(|collected| collected.sums.arrivals(self.collectors))
+    }
+
     /// Tells the observers of the metrics of the updates since the last report, if there were any, and of the
     /// time that acting took.
     pub fn report_metrics(&mut self) -> Result<()> {
@@ -192,6 +228,11 @@ impl<A: Actor, C: Critic> Run<A, C> {
             timing
         });
         period.into_iter().for_each(|timing| self.push(Event::Timing(timing)));
+        #[cfg(feature = "distributed")]
+        if self.collected_here {
+            let arrivals = std::mem::take(&mut self.arrivals).arrivals(self.collectors);
+            self.push(Event::Arrivals(arrivals));
+        }
         if let Some(metrics) = self.state.metrics.take() {
             self.state.metrics_reported = Some(self.steps());
             self.push(Event::Metrics(metrics));

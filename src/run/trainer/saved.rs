@@ -91,6 +91,11 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// it was.
     pub fn resume(&mut self) -> Result<Resumed> {
         let resumed = self.run.resume()?;
+        // What comes from now on is for the run that was resumed.
+        #[cfg(feature = "distributed")]
+        if let Some(fleet) = &mut self.fleet {
+            fleet.close();
+        }
         if resumed.checkpoint.is_some() {
             self.observations.fill(None);
             // In real time the world has moved on.
@@ -272,6 +277,11 @@ impl<A: Actor, C: Critic> Run<A, C> {
         }
 
         (self.agent, self.replay, self.state) = (agent, replay, run.state);
+        #[cfg(feature = "distributed")]
+        if !self.collected_here {
+            // Whoever acts here goes on in the replay's streams.
+            self.state.collected = None;
+        }
         (self.saved, self.save_tried) = (Some(self.steps()), self.steps());
         (self.failed_saves, self.ended) = (InARow::default(), None);
         self.events.clear();

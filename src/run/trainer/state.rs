@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::failures::InARow;
+#[cfg(feature = "distributed")]
+use super::fleet::Collected;
+use crate::acting::episode_seeds;
 use crate::learner::metrics::MeanMetrics;
 use crate::rng::{Rng, Stream};
 use crate::run::observer::{Counts, Evaluation};
@@ -35,6 +38,10 @@ pub(super) struct State {
     /// The step of the last report of metrics.
     pub metrics_reported: Option<u64>,
     pub evaluations: Vec<(u64, Evaluation)>,
+    /// What collectors have sent, if it is they that act.
+    #[cfg(feature = "distributed")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collected: Option<Collected>,
 }
 
 /// An environment of those that are trained in.
@@ -57,13 +64,9 @@ pub(super) struct Episode {
 impl State {
     /// At the beginning of a run in so many rows.
     pub fn new(seed: u64, rows: usize) -> Self {
-        let mut episode_seeds = vec![Rng::stream(seed, Stream::Episodes)];
-        // From a copy: the first row's own seeds are those of a run in it alone.
-        let mut others = episode_seeds[0].clone();
-        episode_seeds.resize_with(rows, || others.split());
         Self {
             counts: Counts::default(),
-            episode_seeds,
+            episode_seeds: episode_seeds(seed, rows),
             rows: vec![Row::default(); rows],
             replay_samples: Rng::stream(seed, Stream::Replay),
             evaluation_seeds: Rng::stream(seed, Stream::Evaluation),
@@ -77,12 +80,18 @@ impl State {
             metrics: MeanMetrics::default(),
             metrics_reported: None,
             evaluations: Vec::new(),
+            #[cfg(feature = "distributed")]
+            collected: None,
         }
     }
 
     /// Whether it could be that of a run in so many rows.
     pub fn fits(&self, rows: usize) -> bool {
         let Counts { environment_steps, updates, .. } = self.counts;
+        #[cfg(feature = "distributed")]
+        if !self.collected.as_ref().is_none_or(Collected::is_sound) {
+            return false;
+        }
         [self.episode_seeds.len(), self.rows.len()] == [rows; 2]
             && environment_steps.max(updates) < 1 << 53
             && self.reported.max(self.evaluated) <= environment_steps

@@ -1,5 +1,7 @@
 //! What a run came to.
 
+#[cfg(feature = "distributed")]
+use crate::distributed::arrivals::Arrivals;
 use crate::run::observer::{Counts, Evaluation, StopReason};
 use crate::run::timing::Timing;
 
@@ -16,6 +18,10 @@ pub struct Summary {
     pub counts: Counts,
     /// How this run kept up with the clock, if it was [in real time](crate::Trainer::in_real_time).
     pub timing: Option<Timing>,
+    /// What the run has had from its collectors, before it was resumed too, if it learns
+    /// [from collectors](crate::Trainer::from_collectors).
+    #[cfg(feature = "distributed")]
+    pub arrivals: Option<Arrivals>,
 }
 
 impl std::fmt::Display for Summary {

@@ -5,6 +5,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Instant;
 
 use super::{Evaluation, Shared, Snapshot};
+use crate::acting::{Acting, Happening};
 use crate::behaviour::Behaviour;
 use crate::error::Result;
 use crate::experience::checked::Checked;
@@ -14,7 +15,6 @@ use crate::networks::Actor;
 use crate::rng::Rng;
 use crate::run::observer;
 use crate::run::timing::Reaction;
-use crate::run::trainer::acting::{Acting, Happening};
 use crate::run::trainer::evaluation::Evaluating;
 use crate::run::trainer::failures::InARow;
 

@@ -7,10 +7,11 @@ use crate::experience::checked::Checked;
 use crate::experience::environment::Step;
 use crate::experience::vector::VectorEnvironment;
 use crate::networks::Actor;
-use crate::rng::Rng;
+use crate::rng::{Rng, Stream};
 
 /// What happened in a row, for whoever learns from it.
-pub(super) enum Happening {
+#[derive(Debug)]
+pub(crate) enum Happening {
     /// An episode began, with this seed.
     Began { row: usize, seed: u64, observation: Vec<f32> },
     /// A step was made.
@@ -20,7 +21,7 @@ pub(super) enum Happening {
 }
 
 /// Steps made by the behaviour policy, all rows at once.
-pub(super) struct Acting<'a, E, A: Actor> {
+pub(crate) struct Acting<'a, E, A: Actor> {
     pub environment: &'a mut Checked<E>,
     pub behaviour: &'a mut Behaviour<A>,
     /// Of the episodes of each row.
@@ -86,4 +87,18 @@ impl<E: VectorEnvironment, A: Actor> Acting<'_, E, A> {
         }
         Ok(())
     }
+}
+
+/// The seeds of the episodes of so many rows.
+pub(crate) fn episode_seeds(seed: u64, rows: usize) -> Vec<Rng> {
+    let mut seeds = vec![Rng::stream(seed, Stream::Episodes)];
+    // From a copy: the first row's own seeds are those of a run in it alone.
+    let mut others = seeds[0].clone();
+    seeds.resize_with(rows, || others.split());
+    seeds
+}
+
+/// The updates that are due after so many steps.
+pub(crate) fn updates_due(steps: u64, warm_up_steps: u64, updates_per_step: f64) -> u64 {
+    (steps.saturating_sub(warm_up_steps) as f64 * updates_per_step) as u64
 }
