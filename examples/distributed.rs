@@ -73,7 +73,7 @@ struct Together {
 struct Learning {
     #[command(flatten)]
     pace: Pace,
-    /// How many steps acting may be ahead of learning when an episode begins [default: 1000, or any number with
+    /// How many steps acting may be ahead of learning before collectors wait [default: 100, or any number with
     /// --rate].
     #[arg(long)]
     steps_ahead: Option<u64>,
@@ -234,7 +234,7 @@ fn learn_in<E: Environment + Clone + Send>(
     network: &Network,
     Learning { pace, steps_ahead, arguments }: &Learning,
 ) -> Result<(), Box<dyn Error>> {
-    let steps_ahead = steps_ahead.or(if pace.rate.is_some() { None } else { Some(1_000) });
+    let steps_ahead = steps_ahead.or(if pace.rate.is_some() { None } else { Some(100) });
     let fleet = Fleet { steps_ahead, ..Fleet::default() };
     let (_, summary) = train_as(task, environment, arguments, MpoAgent::of, |trainer| {
         trainer.from_collectors(network, fleet)
@@ -271,8 +271,10 @@ fn collect_in<E: Environment>(
     seed: u64,
     rate: Option<f64>,
 ) -> Result<(), Box<dyn Error>> {
-    let part_steps = rate.map_or(50, |rate| (rate.ceil() as usize).clamp(1, 1000));
-    let config = CollectorConfig { name, seed, part_steps, ..CollectorConfig::default() };
+    let part_steps = rate.map_or(10, |rate| (rate.ceil() as usize).clamp(1, 1000));
+    // Robots do not wait in mid-motion.
+    let config =
+        CollectorConfig { name, seed, part_steps, pausable: rate.is_none(), ..CollectorConfig::default() };
     let device: Device = mpo::device(mpo::devices::default_backend())?;
     let summary = match rate {
         Some(rate) => {

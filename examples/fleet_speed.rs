@@ -187,7 +187,7 @@ fn row(
             Some(_) => Vec::new(),
             None => names.iter().map(|name| scope.spawn(move || collect(connect, name))).collect(),
         };
-        let mut learning = || -> mpo::Result<()> {
+        let learning = || -> mpo::Result<()> {
             let robot = Sleepy { due: Instant::now(), steps: 0 };
             let agent = MpoAgent::of(MpoConfig::default(), &robot, &Device::flex(), 1)?;
             let config = TrainerConfig {

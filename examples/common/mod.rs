@@ -102,6 +102,7 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 /// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes
 /// evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo and checkpoints.
 /// Ctrl-C ends the run with a checkpoint.
+#[allow(dead_code)] // Each example calls this one or the next.
 pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     task: &Task,
     environment: E,

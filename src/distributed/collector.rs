@@ -56,6 +56,9 @@ pub struct CollectorConfig {
     /// How many episodes in a row the environment may fail in, each row by itself, before it ends with the
     /// error. Such an episode is left and a new one begun.
     pub tolerated_failed_episodes: u32,
+    /// Whether the environment may be stopped in the midst of an episode, as a simulation may: it then waits
+    /// there too, when learning is [too far behind](crate::Fleet::steps_ahead).
+    pub pausable: bool,
     /// Waits after each step until all updates due are made, and acts by the policy that came of them, as a
     /// [`Trainer`](crate::Trainer) by itself does. For comparisons, and environments that can wait.
     pub lock_step: bool,
@@ -73,6 +76,7 @@ impl Default for CollectorConfig {
             patience: 60.0,
             late: 1e-3,
             tolerated_failed_episodes: 0,
+            pausable: false,
             lock_step: false,
         }
     }
@@ -126,8 +130,8 @@ pub struct CollectorSummary {
 /// another machine.
 ///
 /// Acting never waits for the network: parts are sent and policies are fetched in a thread beside it. Only
-/// between episodes it waits, if learning is [too far behind](crate::Fleet::steps_ahead). An environment of
-/// several rows is taken for a simulation, all of which waits when one row is between episodes.
+/// between episodes it waits, if learning is [too far behind](crate::Fleet::steps_ahead), and a
+/// [simulation](CollectorConfig::pausable) in their midst. Several rows wait when one is between episodes.
 ///
 /// While the learner is away it acts on by the policy that it has, for as long as its
 /// [patience](CollectorConfig::patience) lasts, and keeps what it can for the learner's return.
@@ -247,15 +251,13 @@ impl<E: VectorEnvironment, A: Actor> Collector<E, A> {
     /// row than is tolerated. The environment is left where it is: to let a robot stand is for whoever runs
     /// it.
     pub fn run(&mut self) -> Result<CollectorSummary> {
-        let connection = self.network.open()?;
         let form = Form {
             observation_size: self.environment.observation_size(),
             space: self.environment.action_space().clone(),
         };
-        let config = self.config.clone();
+        let (config, network) = (self.config.clone(), self.network.clone());
         let outbox = Outbox::new(&config);
-        let sender = Sender::new(&config, &connection, &form, &outbox, self.make.clone(), unique());
-        let _alive = connection.alive(&config.name)?;
+        let sender = Sender::new(&config, &network, &form, &outbox, self.make.clone(), unique())?;
         let Some((run, first)) = sender.first_policy(&self.stop)? else {
             return Ok(CollectorSummary {
                 stopped: !self.stop.load(Ordering::Relaxed),
@@ -308,7 +310,8 @@ impl<E: VectorEnvironment, A: Actor> Collector<E, A> {
                 building.version = fetched.version;
                 take_over(&mut behaviour, fetched);
             }
-            if observations.iter().any(Option::is_none) && outbox.has_to_wait() {
+            let between = observations.iter().any(Option::is_none);
+            if (between || self.config.pausable) && outbox.has_to_wait() {
                 outbox.push(building.take());
                 outbox.wait();
                 continue;

@@ -603,9 +603,14 @@ mod tests {
             }
             // Half of them with a checksum that fits, so that what is behind it is tried too.
             if rng.index(2) == 0 && forged.len() > 4 {
-                let end = forged.len() - 4;
-                let checksum = crc32fast::hash(&forged[..end]);
-                forged[end..].copy_from_slice(&checksum.to_le_bytes());
+                if rng.index(2) == 0 {
+                    let end = forged.len() - 4;
+                    let checksum = crc32fast::hash(&forged[..end]);
+                    forged[end..].copy_from_slice(&checksum.to_le_bytes());
+                } else {
+                    let checksum = crc32fast::hash(&forged[4..]);
+                    forged[..4].copy_from_slice(&checksum.to_le_bytes());
+                }
             }
             match hub.experience("robot", &forged) {
                 Ok(_) => taken += 1,

@@ -186,13 +186,18 @@ impl Network {
         self.longest
     }
 
-    /// Opens it.
-    pub(crate) fn open(&self) -> Result<Connection> {
-        let place = match &self.place {
-            Place::Here => "this process".to_owned(),
+    /// Where it is, in words.
+    pub(crate) fn place(&self) -> String {
+        match &self.place {
+            Place::Here => "this process".into(),
             Place::Listen(endpoint) | Place::Connect(endpoint) => endpoint.clone(),
             Place::File(path) => path.display().to_string(),
-        };
+        }
+    }
+
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Connection> {
+        let place = self.place();
         let failed = |reason: String| Error::Network { place: place.clone(), reason };
         let session = match &self.place {
             Place::Here => {
@@ -413,10 +418,6 @@ pub(crate) struct Watch(#[expect(dead_code, reason = "it ends when it is dropped
 impl Connection {
     fn failed(&self, error: impl ToString) -> Error {
         Error::Network { place: self.place.clone(), reason: error.to_string() }
-    }
-
-    pub fn place(&self) -> &str {
-        &self.place
     }
 
     /// Answers questions for `what` with what `answer` makes of the collector's name and the question; an

@@ -88,6 +88,7 @@ fn a_network_that_is_not_to_be_relied_upon() {
     }
     let before = processes.steps();
     processes.wait_for_steps(before + 300);
+    println!("closed");
     // Nobody comes through for a while.
     weather.closed.store(true, Ordering::Relaxed);
     weather.cut();
@@ -95,12 +96,14 @@ fn a_network_that_is_not_to_be_relied_upon() {
     weather.closed.store(false, Ordering::Relaxed);
     let before = processes.steps();
     processes.wait_for_steps(before + 300);
+    println!("delayed");
     // Answers come after they are given up: what was sent arrives more than once.
     weather.delay.store(1_800, Ordering::Relaxed);
     sleep(8 * SECOND);
     weather.delay.store(1, Ordering::Relaxed);
     let before = processes.steps();
     processes.wait_for_steps(before + 300);
+    println!("flipped");
     weather.flip.store(15, Ordering::Relaxed);
     sleep(5 * SECOND);
     weather.flip.store(0, Ordering::Relaxed);

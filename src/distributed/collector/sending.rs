@@ -9,7 +9,7 @@ use super::building::Piece;
 use super::{CollectorConfig, CollectorSummary, Make, check_fits};
 use crate::distributed::ANSWER;
 use crate::distributed::message::{self, FORMAT, Go, Question, Receipt, Refused, Snapshot};
-use crate::distributed::network::{Answer, Connection, EXPERIENCE, POLICY};
+use crate::distributed::network::{Answer, Connection, EXPERIENCE, Network, POLICY, Token};
 use crate::distributed::part::{About, Form, Part};
 use crate::error::{Error, Result};
 use crate::exploration::Exploration;
@@ -160,10 +160,25 @@ impl<A: Actor> Drop for Over<'_, A> {
     }
 }
 
+/// The way to the learner, and the sign that somebody is there.
+struct Link {
+    // It ends first.
+    _alive: Token,
+    connection: Connection,
+}
+
+impl Link {
+    fn open(network: &Network, name: &str) -> Result<Self> {
+        let connection = network.open()?;
+        Ok(Self { _alive: connection.alive(name)?, connection })
+    }
+}
+
 /// The side that talks to the learner.
 pub(super) struct Sender<'a, A: Actor> {
     config: &'a CollectorConfig,
-    connection: &'a Connection,
+    network: &'a Network,
+    link: Mutex<Link>,
     form: &'a Form,
     outbox: &'a Outbox<A>,
     make: Make<A>,
@@ -180,15 +195,19 @@ enum Job {
 /// For how long nobody has answered.
 struct Patience {
     since: Option<Instant>,
+    /// When the network was last opened anew meanwhile.
+    opened: Option<Instant>,
     pause: Duration,
 }
 
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(2);
+/// After so long a silence the network is opened anew.
+const ANEW: Duration = Duration::from_secs(10);
 
 impl Patience {
     fn new() -> Self {
-        Self { since: None, pause: SHORTEST }
+        Self { since: None, opened: None, pause: SHORTEST }
     }
 
     /// Somebody has answered.
@@ -200,13 +219,20 @@ impl Patience {
 impl<'a, A: Actor> Sender<'a, A> {
     pub fn new(
         config: &'a CollectorConfig,
-        connection: &'a Connection,
+        network: &'a Network,
         form: &'a Form,
         outbox: &'a Outbox<A>,
         make: Make<A>,
         instance: u64,
-    ) -> Self {
-        Self { config, connection, form, outbox, make, instance }
+    ) -> Result<Self> {
+        let link = Mutex::new(Link::open(network, &config.name)?);
+        Ok(Self { config, network, link, form, outbox, make, instance })
+    }
+
+    /// Asks the learner.
+    fn ask(&self, what: &str, question: Vec<u8>) -> Answer {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.connection.ask(what, &self.config.name, question, ANSWER)
     }
 
     /// The learner's run and its policy, once it has one; none if the run is over, or somebody here says stop.
@@ -235,10 +261,14 @@ impl<'a, A: Actor> Sender<'a, A> {
         let since = *patience.since.get_or_insert_with(Instant::now);
         if since.elapsed().as_secs_f64() <= self.config.patience {
             patience.pause = (2 * patience.pause).min(LONGEST);
+            if patience.opened.get_or_insert(since).elapsed() > ANEW {
+                patience.opened = Some(Instant::now());
+                self.open_anew();
+            }
             return Ok(());
         }
         Err(Error::Network {
-            place: self.connection.place().into(),
+            place: self.network.place(),
             reason: format!(
                 "no learner has answered for {:.1} s (CollectorConfig::patience). Either none is there, or it does not \
                  let this one in: look at the address, the name of the run (Network::fleet), the user and password, \
@@ -249,6 +279,18 @@ impl<'a, A: Actor> Sender<'a, A> {
         })
     }
 
+    /// Opens the network anew: what was said on the way in may have been damaged there, and is not said again.
+    fn open_anew(&self) {
+        match Link::open(self.network, &self.config.name) {
+            Ok(link) => {
+                let earlier =
+                    std::mem::replace(&mut *self.link.lock().unwrap_or_else(PoisonError::into_inner), link);
+                drop(earlier);
+            }
+            Err(error) => tracing::warn!(%error, "the network could not be opened anew"),
+        }
+    }
+
     /// Asks for a newer policy than that of `version`; none if nobody answers.
     fn ask_policy(
         &self,
@@ -256,7 +298,7 @@ impl<'a, A: Actor> Sender<'a, A> {
         earlier: Option<&Policy<A>>,
     ) -> Result<Option<(Receipt, Option<Fetched<A>>)>> {
         let question = message::to_bytes(&Question { format: FORMAT, version });
-        let bytes = match self.connection.ask(POLICY, &self.config.name, question, ANSWER) {
+        let bytes = match self.ask(POLICY, question) {
             Answer::Reply(bytes) => bytes,
             Answer::Refusal(words) => return self.refused(&words).map(|()| None),
             Answer::Silence(reason) => {
@@ -279,10 +321,9 @@ impl<'a, A: Actor> Sender<'a, A> {
                 tracing::warn!(reason, "a policy was not taken");
                 Ok(None)
             }
-            Err(Refused { reason, .. }) => Err(Error::Network {
-                place: self.connection.place().into(),
-                reason: format!("a policy: {reason}"),
-            }),
+            Err(Refused { reason, .. }) => {
+                Err(Error::Network { place: self.network.place(), reason: format!("a policy: {reason}") })
+            }
         }
     }
 
@@ -421,7 +462,7 @@ impl<'a, A: Actor> Sender<'a, A> {
 
     /// Sends a part; none if nobody answers, or it was damaged on its way.
     fn send(&self, bytes: Vec<u8>) -> Result<Option<Receipt>> {
-        match self.connection.ask(EXPERIENCE, &self.config.name, bytes, ANSWER) {
+        match self.ask(EXPERIENCE, bytes) {
             Answer::Reply(bytes) => Ok(message::of_bytes(&bytes).ok()),
             Answer::Refusal(words) => self.refused(&words).map(|()| None),
             Answer::Silence(reason) => {
