@@ -427,7 +427,7 @@ mod tests {
         let Received { part, .. } = queue.recv().unwrap();
         let (continued, happened) = happened();
         assert_eq!(part.about, About { age_seconds: 0.25, ..about(0, 0) });
-        assert_eq!((part.continued, part.steps()), (continued, 2));
+        assert_eq!((part.steps(), &part.continued), (2, &continued));
         assert_eq!(format!("{:?}", &part.happened[..3]), format!("{:?}", &happened[..3]));
         assert!(format!("{:?}", part.happened[3]).contains("hot"));
     }

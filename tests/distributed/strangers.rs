@@ -134,8 +134,11 @@ fn impostors_and_noise() {
             .collect();
         let collecting =
             scope.spawn(|| collector("robot", &Network::connect(&endpoint).unwrap()).run().unwrap());
+        // Another one: what is asked in the impostor's own session it answers itself.
+        let noisy = stranger(&endpoint);
+        thread::sleep(Duration::from_millis(300));
         let ask = |key: &str, payload: Vec<u8>| {
-            let replies = impostor.get(key).payload(payload).timeout(Duration::from_secs(1)).wait().unwrap();
+            let replies = noisy.get(key).payload(payload).timeout(Duration::from_secs(1)).wait().unwrap();
             let reply = replies.iter().next().map(|reply| reply.into_result());
             reply.map(|reply| match reply {
                 Ok(sample) => format!("{} bytes", sample.payload().len()),
@@ -150,7 +153,7 @@ fn impostors_and_noise() {
         }
         // Not even asked.
         assert!(ask("mpo/run/other/robot", Vec::new()).is_none_or(|answer| answer.contains("Timeout")));
-        impostor.put("mpo/run/experience/robot", "noise").wait().unwrap();
+        noisy.put("mpo/run/experience/robot", "noise").wait().unwrap();
         assert!(collecting.join().unwrap().stopped);
         drop(answers);
         learning.join().unwrap()

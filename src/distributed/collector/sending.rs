@@ -39,8 +39,8 @@ pub(super) struct Outbox<A: Actor> {
 
 struct State<A: Actor> {
     parts: VecDeque<Kept>,
-    /// Whether the first of them is on its way.
-    sending: bool,
+    /// Whether the first of them was sent: it may be stored, though no receipt came.
+    tried: bool,
     /// Of the next part.
     sequence: u64,
     policy: Option<Fetched<A>>,
@@ -60,7 +60,7 @@ impl<A: Actor> Outbox<A> {
     pub fn new(config: &CollectorConfig) -> Self {
         let state = State {
             parts: VecDeque::new(),
-            sending: false,
+            tried: false,
             sequence: 0,
             policy: None,
             asked: false,
@@ -77,7 +77,7 @@ impl<A: Actor> Outbox<A> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives a part away; the oldest that is not on its way is lost if there are too many.
+    /// Gives a part away; the oldest that was not sent yet is lost if there are too many.
     pub fn push(&self, piece: Option<Piece>) {
         let Some(piece) = piece else { return };
         let mut state = self.state();
@@ -85,7 +85,7 @@ impl<A: Actor> Outbox<A> {
         state.sequence += 1;
         state.parts.push_back(Kept { piece: Arc::new(piece), sequence });
         if state.parts.len() > self.kept_parts {
-            let oldest = usize::from(state.sending);
+            let oldest = usize::from(state.tried);
             if let Some(lost) = state.parts.remove(oldest) {
                 state.lost = (state.lost.0 + 1, state.lost.1 + lost.piece.steps);
             }
@@ -354,9 +354,9 @@ impl<'a, A: Actor> Sender<'a, A> {
                     let size = bytes.len() as u64;
                     let receipt = self.send(bytes)?;
                     let mut state = self.outbox.state();
-                    state.sending = false;
                     if receipt.is_some_and(|receipt| receipt.next > sequence) {
                         state.parts.pop_front();
+                        state.tried = false;
                         drop(state);
                         postponed = self.pause();
                         times.push(begun.elapsed().as_secs_f64());
@@ -429,7 +429,7 @@ impl<'a, A: Actor> Sender<'a, A> {
             }
             if let Some(kept) = state.parts.front() {
                 let job = Job::Send(kept.piece.clone(), kept.sequence);
-                state.sending = true;
+                state.tried = true;
                 return (job, state.fetched);
             }
             if state.ended {
