@@ -171,7 +171,7 @@ fn row(
             match begun {
                 // Once all are there, and the first updates are made.
                 None if joined == count && now.updates > 5 => seen.0.push(now),
-                Some(begun) if begun.at.elapsed().as_secs_f64() >= seconds => {
+                Some(begun) if seen.0.len() == 1 && begun.at.elapsed().as_secs_f64() >= seconds => {
                     seen.0.push(now);
                     return ControlFlow::Break(());
                 }

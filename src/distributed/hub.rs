@@ -574,7 +574,7 @@ mod tests {
         let receipt = message::to_bytes(&Receipt { run: RUN, next: 1, version: 0, go: Go::On });
         let (mut taken, mut refused) = (0, 0);
         for number in 0..count {
-            let part = bytes(&About { instance: rng.index(3) as u64, ..about(number, 2 * number) });
+            let part = bytes(&About { instance: number / 500, ..about(number, 2 * number) });
             let valid =
                 [&part, &question, &snapshot, &receipt][if rng.index(3) > 0 { 0 } else { rng.index(4) }];
             let mut forged = valid.clone();

@@ -139,3 +139,41 @@ fn answers_that_come_too_late() {
     println!("{learnt:?}");
     assert!(learnt.duplicates > 0, "{learnt:?}");
 }
+
+/// Nothing is lost while checkpoints cannot be written, and they are written once there is room again.
+#[test]
+fn a_disk_that_is_full() {
+    let mut processes = Processes::new();
+    processes.start_collector("robot");
+    processes.start_learner(false);
+    processes.wait_for_steps(300);
+    if !processes.limit_files("20000") {
+        println!("NOT RUN: there is no prlimit here");
+        return;
+    }
+    sleep(SECOND / 2);
+    let before = processes.steps();
+    sleep(2 * SECOND);
+    assert_eq!(processes.steps(), before, "a checkpoint was written");
+    assert!(processes.limit_files("unlimited"));
+    processes.wait_for_steps(before + 900);
+    let learnt = processes.end();
+    assert_eq!((learnt.lost, learnt.refused), (0, 0), "{learnt:?}");
+}
+
+/// A learner that begins anew instead of going on: what was made for the run before is not taken.
+#[test]
+fn another_run() {
+    let mut processes = Processes::new();
+    processes.start_learner(false);
+    processes.start_collector("robot");
+    processes.wait_for_steps(300);
+    processes.kill_learner();
+    std::fs::remove_dir_all(processes.folder.path().join("checkpoints")).unwrap();
+    processes.start_learner(false);
+    processes.wait_for_end_of("robot");
+    processes.start_collector("robot");
+    processes.wait_for_steps(300);
+    let learnt = processes.end();
+    assert_eq!(learnt.lost, 0, "{learnt:?}");
+}

@@ -103,7 +103,10 @@ impl Processes {
     }
 
     fn spawn(role: &Value) -> Child {
-        Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new("sh");
+        // A disk that is full is an error, not the end.
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        command
             .args(["processes::role", "--exact", "--ignored", "--nocapture"])
             .env(ROLE, role.to_string())
             .stdout(Stdio::null())
@@ -144,6 +147,20 @@ impl Processes {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Waits until a collector has ended by itself.
+    pub fn wait_for_end_of(&mut self, name: &str) {
+        let mut child = self.collectors.remove(name).unwrap();
+        self.wait_until("end of the collector", || child.try_wait().unwrap().is_some());
+    }
+
+    /// Lets the learner write no file of more bytes than these, as if its disk were full, or any; whether that
+    /// is to be had here.
+    pub fn limit_files(&self, bytes: &str) -> bool {
+        let learner = self.learner.as_ref().unwrap().id().to_string();
+        let status = Command::new("prlimit").args(["--pid", &learner, &format!("--fsize={bytes}:")]).status();
+        status.is_ok_and(|status| status.success())
     }
 
     /// Sends a signal, as `STOP` or `CONT`, to the learner or a collector.
