@@ -244,7 +244,6 @@ impl Drop for Processes {
 
 /// What came of a run.
 #[derive(Debug)]
-#[expect(dead_code, reason = "some are only shown")]
 pub struct Learnt {
     pub stored: u64,
     pub lost: u64,
