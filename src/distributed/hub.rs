@@ -252,7 +252,9 @@ impl Hub {
         let about = &part.about;
         let (instance, sequence) = (about.instance, about.sequence);
         if about.collector != name {
-            return Err(Refused::new(format!("a part of {} in the name of {name}", about.collector)));
+            // The address has no checksum: it was damaged, or this is not the part's sender.
+            let refused = Refused::new(format!("a part of {} in the name of {name}", about.collector));
+            return Err(Refused { again: true, ..refused });
         }
         let mut expected = (0, 0);
         match state.members.get(name) {
