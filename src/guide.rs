@@ -13,7 +13,7 @@
 use crate::{
     dual::Dual,
     gymnasium::Gymnasium,
-    networks::{NetworkConfig, linear},
+    networks::{Ensemble, NetworkConfig, QNetworkConfig, linear},
     observers::*,
     *,
 };
