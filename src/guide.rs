@@ -25,6 +25,8 @@ pub mod first_environment {}
 pub mod rewards_and_bounds {}
 
 #[doc = include_str!("../docs/guide/metrics.md")]
+// The picture itself: the chapter's link to it leads nowhere here, and is not seen.
+#[doc = include_str!("../docs/guide/values_run_away.svg")]
 pub mod metrics {}
 
 #[doc = include_str!("../docs/guide/settings.md")]
