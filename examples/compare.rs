@@ -3,16 +3,18 @@
 //!
 //! ```text
 //! cargo run --release --example compare -- default=runs/cartpole-1,runs/cartpole-2 bold=runs/bold-1,runs/bold-2
+//! cargo run --release --example compare -- one=runs/a other=runs/b --columns mean_return,kl,standard_deviation
 //! ```
 
 #[path = "common/curves.rs"]
 mod curves;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use curves::{Run, at_step, read_run};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 /// Draws the learning curves of several runs, with confidence bands.
@@ -24,12 +26,9 @@ struct Cli {
     /// The picture.
     #[arg(long, default_value = "runs/comparison.svg")]
     out: PathBuf,
-    /// What is drawn, a column of the file.
-    #[arg(long, default_value = "mean_return")]
-    column: String,
-    /// Where it stands in each run's folder.
-    #[arg(long, default_value = "evaluations.csv")]
-    file: PathBuf,
+    /// What is drawn, a panel each: columns of evaluations.csv or metrics.csv, as the runs' folders have them.
+    #[arg(long, default_value = "mean_return", value_delimiter = ',')]
+    columns: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -81,37 +80,65 @@ fn quantile(runs: usize) -> f64 {
     }
 }
 
+/// A column of whichever of a run's files has it.
+fn read(folder: &Path, column: &str) -> Result<Run, String> {
+    let file = |name| {
+        let path = folder.join(name);
+        read_run(&path, column).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    file("evaluations.csv")
+        .or_else(|first| file("metrics.csv").map_err(|second| format!("{first}; {second}")))
+}
+
+/// A group's name, its number of runs and what is drawn of them.
+struct Curve {
+    name: String,
+    runs: usize,
+    points: Vec<Point>,
+}
+
+fn curve(Group { name, folders }: &Group, column: &str) -> Result<Curve, String> {
+    let runs = folders.iter().map(|folder| read(folder, column)).collect::<Result<Vec<_>, _>>()?;
+    let points = points(&runs);
+    let last = points.last().ok_or_else(|| format!("{name}: no step that all its runs have"))?;
+    let digits = (3.0 - last.mean.abs().max(1e-6).log10().floor()).max(0.0) as usize;
+    let reach = if runs.len() > 1 { format!(" ± {:.digits$}", last.reach) } else { String::new() };
+    let (count, mean, steps) = (count(runs.len()), last.mean, last.env_steps);
+    println!("{name}, {count}: {column} {mean:.digits$}{reach} after {steps} steps");
+    Ok(Curve { name: name.clone(), runs: runs.len(), points })
+}
+
+const PANEL: (u32, u32) = (900, 500);
+const SMALL_PANEL: (u32, u32) = (520, 300);
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let Cli { groups, out, column, file } = Cli::parse();
-    let mut curves = Vec::new();
-    for Group { name, folders } in groups {
-        let read = |folder: &PathBuf| {
-            let path = folder.join(&file);
-            read_run(&path, &column).map_err(|error| format!("{}: {error}", path.display()))
-        };
-        let runs = folders.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let points = points(&runs);
-        let last = points.last().ok_or_else(|| format!("{name}: no step that all its runs have"))?;
-        let digits = (3.0 - last.mean.abs().max(1e-6).log10().floor()).max(0.0) as usize;
-        let reach = if runs.len() > 1 { format!(" ± {:.digits$}", last.reach) } else { String::new() };
-        println!(
-            "{name}, {}: {:.digits$}{reach} after {} steps",
-            count(runs.len()),
-            last.mean,
-            last.env_steps
-        );
-        curves.push((name, runs.len(), points));
-    }
+    let Cli { groups, out, columns } = Cli::parse();
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let all = || curves.iter().flat_map(|(_, _, points)| points);
+    let (across, (width, height)) = if columns.len() > 1 { (2, SMALL_PANEL) } else { (1, PANEL) };
+    let down = columns.len().div_ceil(across);
+    let root = SVGBackend::new(&out, (width * across as u32, height * down as u32)).into_drawing_area();
+    root.fill(&WHITE)?;
+    for (column, panel) in columns.iter().zip(root.split_evenly((down, across))) {
+        let curves = groups.iter().map(|group| curve(group, column)).collect::<Result<Vec<_>, _>>()?;
+        draw(&panel, column, &curves)?;
+    }
+    root.present()?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn draw(
+    panel: &DrawingArea<SVGBackend, Shift>,
+    column: &str,
+    curves: &[Curve],
+) -> Result<(), Box<dyn Error>> {
+    let all = || curves.iter().flat_map(|curve| &curve.points);
     let steps = all().map(|point| point.env_steps).fold(1.0, f64::max);
     let low = all().map(|point| point.mean - point.reach).fold(0.0, f64::min);
     let high = all().map(|point| point.mean + point.reach).fold(f64::MIN_POSITIVE, f64::max);
-    let root = SVGBackend::new(&out, (900, 500)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(panel)
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -124,7 +151,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 14))
         .draw()?;
-    for (index, (name, runs, points)) in curves.iter().enumerate() {
+    for (index, Curve { name, runs, points }) in curves.iter().enumerate() {
         let colour = Palette99::pick(index).to_rgba();
         let above = points.iter().map(|point| (point.env_steps, point.mean + point.reach));
         let below = points.iter().rev().map(|point| (point.env_steps, point.mean - point.reach));
@@ -143,7 +170,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;
-    root.present()?;
-    println!("{}", out.display());
     Ok(())
 }

@@ -1,4 +1,9 @@
-//! An environment of one's own: a mass on a rail that is to be pushed to the middle and held there.
+//! An environment of one's own: a mass on a rail that is to be pushed to the middle and held there. Prints
+//! the mean return before and after training.
+//!
+//! ```text
+//! cargo run --release --example custom_environment
+//! ```
 
 use std::convert::Infallible;
 

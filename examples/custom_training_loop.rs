@@ -1,4 +1,9 @@
 //! A training loop of one's own, from the parts: what agent and trainer do, but for reports and checkpoints.
+//! Prints the mean return of the replay's episodes as each of them begins, and an action at the end.
+//!
+//! ```text
+//! cargo run --release --example custom_training_loop
+//! ```
 
 use burn::module::Module;
 use mpo::networks::follow;

@@ -1,4 +1,5 @@
-//! A trained policy in a control loop of 1 kHz, and how long an action takes: nothing here trains.
+//! A trained policy in a control loop of 1 kHz, and how long an action takes: nothing here trains. The policy
+//! is one over numbers, such as the example `cartpole` writes.
 //!
 //! ```text
 //! cargo run --release --example deploy -- runs/cartpole/policy.mpo

@@ -125,7 +125,10 @@ impl ActionSpace {
         Err(Error::Shape {
             place: "the action space's choices",
             shape: self.choices.clone(),
-            expected: format!("{:?}", other.choices),
+            expected: format!(
+                "{:?} (agents with choices: DiscreteAgent, MultiDiscreteAgent, HybridAgent)",
+                other.choices
+            ),
         })
     }
 

@@ -46,7 +46,8 @@ impl MpoAgent {
     /// says otherwise.
     ///
     /// # Errors
-    /// If a size is 0 or a setting lies outside its accepted range.
+    /// If a size is 0, a setting lies outside its accepted range, or a full covariance is to be constrained
+    /// in each dimension.
     pub fn new(
         config: MpoConfig,
         observation_size: usize,
@@ -60,10 +61,12 @@ impl MpoAgent {
         Self::with_networks(config, actor, critic, seed)
     }
 
-    /// An agent with the default networks for the observations and actions of `environment`.
+    /// An agent with the default networks for the observations and actions of `environment`, numbers inside
+    /// bounds. For choices there are [`DiscreteAgent`](crate::DiscreteAgent),
+    /// [`MultiDiscreteAgent`](crate::MultiDiscreteAgent) and [`HybridAgent`](crate::HybridAgent).
     ///
     /// # Errors
-    /// If a size is 0 or a setting lies outside its accepted range.
+    /// As [`new`](Self::new), or if the environment's actions hold a choice.
     pub fn of<E: VectorEnvironment>(
         config: MpoConfig,
         environment: &E,
@@ -80,7 +83,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// An agent with networks of the caller's own, on whose device it works: the autodiff side of one.
     ///
     /// # Errors
-    /// If a setting lies outside its accepted range, or the networks differ in their sizes or devices.
+    /// If a setting lies outside its accepted range, the networks differ in their sizes, actions or devices,
+    /// or the policy has no divergence for each dimension and
+    /// [`MStepConfig::constraint`](crate::MStepConfig::constraint) asks for one.
     pub fn with_networks(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
         let exploration = config.exploration.clone();
         let learner = Learner::new(config, actor, critic, seed)?;
@@ -172,8 +177,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.behaviour.act(observation)
     }
 
-    /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, for evaluating
-    /// and deploying it; like a sampled action it may reach beyond [-1, 1].
+    /// The mean of the averaged policy (see [`MpoConfig::average_rate`]) for one observation, of a choice the
+    /// likeliest, for evaluating and deploying it; like a sampled action it may reach beyond [-1, 1].
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the policy is not.

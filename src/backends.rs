@@ -36,7 +36,7 @@ pub fn default_backend() -> &'static str {
 /// # fn main() -> mpo::Result<()> {
 /// let device = mpo::device(mpo::devices::default_backend())?;
 /// # let _ = device;
-/// println!("{}", mpo::device("cuda:1").unwrap_err());
+/// println!("{}", mpo::device("gpu").unwrap_err()); // there is no such backend; there are ...
 /// # Ok(())
 /// # }
 /// ```

@@ -14,7 +14,7 @@
 use crate::{
     dual::Dual,
     gymnasium::Gymnasium,
-    networks::{NetworkConfig, linear},
+    networks::{Ensemble, NetworkConfig, QNetworkConfig, linear},
     observers::*,
     *,
 };
@@ -26,6 +26,8 @@ pub mod first_environment {}
 pub mod rewards_and_bounds {}
 
 #[doc = include_str!("../docs/guide/metrics.md")]
+// The picture itself: the chapter's link to it leads nowhere here, and is not seen.
+#[doc = include_str!("../docs/guide/values_run_away.svg")]
 pub mod metrics {}
 
 #[doc = include_str!("../docs/guide/settings.md")]

@@ -61,7 +61,9 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     /// A learner of these networks, on whose device it works: the autodiff side of one.
     ///
     /// # Errors
-    /// If a setting lies outside its accepted range, or the networks differ in their sizes or devices.
+    /// If a setting lies outside its accepted range, the networks differ in their sizes, actions or devices,
+    /// or the policy has no divergence for each dimension and
+    /// [`MStepConfig::constraint`](crate::MStepConfig::constraint) asks for one.
     pub fn new(config: MpoConfig, actor: A, critic: C, seed: u64) -> Result<Self> {
         config.validate()?;
         keep_freed_blocks();

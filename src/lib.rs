@@ -1,6 +1,6 @@
 //! Maximum a Posteriori Policy Optimisation ([arXiv 1806.06920](https://arxiv.org/abs/1806.06920),
-//! [1812.02256](https://arxiv.org/abs/1812.02256)): off-policy reinforcement learning for continuous actions,
-//! on the [Burn](https://burn.dev) framework.
+//! [1812.02256](https://arxiv.org/abs/1812.02256)): off-policy reinforcement learning of actions that are
+//! numbers, choices or both, on the [Burn](https://burn.dev) framework.
 //!
 //! ```no_run
 //! use mpo::{Device, MpoAgent, MpoConfig, Result, Trainer, TrainerConfig};
@@ -24,8 +24,10 @@
 //! | to read how it goes | [`guide`] |
 //! | a task of your own | [`Environment`], [`guide::first_environment`] |
 //! | a task of Gymnasium or dm_control | [`gymnasium`] |
+//! | actions that are choices | [`ActionSpace`], [`DiscreteAgent`], [`MultiDiscreteAgent`], [`HybridAgent`] |
 //! | to train | [`Trainer`], [`TrainerConfig`], [`MpoAgent`], [`MpoConfig`] |
 //! | to see how it goes | [`Observer`], [`observers`], [`Metrics`], [`guide::metrics`] |
+//! | a run that survives a crash | [`Trainer::save_into`], [`Trainer::resume`] |
 //! | to run what was trained | [`Policy`], [`guide::deployment`] |
 //! | the algorithm | [`Learner`], [`EStep`], [`MStep`], [`CriticStep`], [`guide::mathematics`] |
 //! | networks and distributions of your own | [`Actor`], [`Critic`], [`Distribution`], [`networks`], [`guide::own_parts`] |

@@ -79,8 +79,8 @@ impl<A: Actor> Policy<A> {
         &self.action_space
     }
 
-    /// The action to take at one observation, the policy's mean: in the environment's units, and inside its
-    /// [bounds](Self::action_space).
+    /// The action to take at one observation, the policy's mean, of a choice the likeliest: in the
+    /// environment's units, and inside its [bounds](Self::action_space).
     ///
     /// # Errors
     /// If the observation has the wrong size or is not finite, or the action is not.
@@ -251,8 +251,8 @@ impl Policy {
 }
 
 impl<A: MadeOfSettings> Policy<A> {
-    /// Reads a policy of another of the library's networks from its file, onto `device`:
-    /// `Policy::<CategoricalActor>::load_as`.
+    /// Reads a policy of another of the library's networks from its file, onto `device`: of choices
+    /// `Policy::<CategoricalActor>::load_as`, of numbers and choices `Policy::<HybridActor>::load_as`.
     ///
     /// # Errors
     /// If the file cannot be read, is not a policy's, is damaged, has another version of the format, or is of

@@ -27,7 +27,7 @@ pub struct Arguments {
     /// The seed of all randomness: the same seed on the same backend gives the same run.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How many environment steps to train for, in place of the task's own number; an episode has 1000.
+    /// How many environment steps to train for, in place of the task's own number.
     #[arg(long)]
     pub env_steps: Option<u64>,
     /// The settings, in place of the example's own.

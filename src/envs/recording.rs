@@ -73,10 +73,10 @@ const LEVELS: u8 = 6;
 const LEVEL: u8 = 51;
 
 /// Plays an episode and writes its pictures, 25 a second or one a step, as a GIF file that shows it at the
-/// speed that it has. Returns the episode's return. A file
-/// that stood there is replaced once the episode is over.
+/// speed that it has. Returns the episode's return. A file that stood there is replaced once the episode is
+/// over.
 ///
-/// `policy` gives an action in [-1, 1] for an observation.
+/// `policy` gives an action for an observation, in the policy's units: [-1, 1] stands for the bounds.
 ///
 /// ```no_run
 /// use mpo::envs::{Cartpole, record_episode};

@@ -64,7 +64,7 @@ where
     /// in one turn.
     ///
     /// # Errors
-    /// [`ControlError::State`] if a number is not finite or exceeds a magnitude of 1e10.
+    /// If a number is not finite or exceeds a magnitude of 1e10 ([`ControlError::State`]).
     pub fn reset_to(&mut self, state: JointState<JOINTS>) -> Result<Vec<f32>, ControlError> {
         state.check()?;
         self.state = state.into();
@@ -75,9 +75,9 @@ where
     /// What [`step`](Environment::step) does, in the simulation's own precision and so without rounding.
     ///
     /// # Errors
-    /// [`ControlError::Action`] if the action is not finite, [`ControlError::NoEpisode`] before the first
-    /// reset and after an episode's end, [`ControlError::Diverged`] if the next state would exceed a magnitude
-    /// of 1e10.
+    /// If the action is not finite ([`ControlError::Action`]), no episode was begun or it is over
+    /// ([`ControlError::NoEpisode`]), or the next state would exceed a magnitude of 1e10
+    /// ([`ControlError::Diverged`]).
     pub fn step_f64(&mut self, action: &[f64; ACTIONS]) -> Result<ControlStep<OBSERVATIONS>, ControlError> {
         if let Some(index) = action.iter().position(|value| !value.is_finite()) {
             return Err(ControlError::Action { index, value: action[index] });

@@ -41,13 +41,12 @@ use crate::experience::environment::{Environment, Step};
 /// Its observation is flattened, as Gymnasium flattens it: dictionaries and tuples in the order of their
 /// parts, what is discrete as one number for each choice. Actions are those of a `Box` with finite bounds, of
 /// `Discrete`, `MultiDiscrete` and `MultiBinary`, or of a `Tuple` or `Dict` of these: as an [`ActionSpace`]
-/// has them, with the numbers of all boxes first.
-/// The task's own end is told apart from its time limit. Rewards and observations come as single-precision
-/// numbers, as all of the library's.
+/// has them, with the numbers of all boxes first. The task's own end is told apart from its time limit.
+/// Rewards and observations come as single-precision numbers, as all of the library's.
 ///
-/// [`repeatable`](Environment::repeatable) says yes where it was seen that the same seed gives the same bits:
-/// for Gymnasium's own classic control and MuJoCo tasks, its lunar lander (not its bipedal walker), and
-/// dm_control's suite.
+/// [`repeatable`](Environment::repeatable) says yes for the kinds of tasks of which it was seen that the same
+/// seed gives the same bits: Gymnasium's own classic control and MuJoCo tasks, its lunar lander (not its
+/// bipedal walker), and dm_control's suite. Which tasks were tried stands in `docs/gymnasium.md`.
 ///
 /// A clone is another environment of the same kind, whose process starts with its first reset. After an error
 /// a new process starts with the next reset, so that with

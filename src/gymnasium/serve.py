@@ -149,7 +149,8 @@ class DmControl:
         self.numpy, self.steps, self.made = numpy, steps, 0
         if steps:
             arguments = {**arguments, "time_limit": math.inf}
-        self.environment = suite.load(domain, task, task_kwargs=arguments)
+        # Some tasks, as lqr's, draw their physics when they are made: let it be the same each time.
+        self.environment = suite.load(domain, task, task_kwargs={"random": 0, **arguments})
         self.close = self.environment.close
         limit = steps or getattr(self.environment, "_step_limit", None)
         observation, action = self.environment.observation_spec(), self.environment.action_spec()

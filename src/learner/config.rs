@@ -18,9 +18,9 @@ use crate::networks::{
 /// The settings of an [`MpoAgent`](crate::MpoAgent).
 ///
 /// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder
-/// exploration, [`MpoConfig::parametric`] the same with the paper's other E-step, and [`MpoConfig::paper`]
-/// the replication paper's Table 1. Change fields of one of them; they
-/// are checked when the agent is built.
+/// exploration, [`MpoConfig::parametric`] the same with the parametric E-step (arXiv 1806.06920), and
+/// [`MpoConfig::paper`] the replication paper's Table 1. Change fields of one of them; they are checked when
+/// the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MpoConfig {
@@ -111,8 +111,8 @@ impl Default for MpoConfig {
 
 impl MpoConfig {
     /// The default preset for simulations in which rewards are rare: besides its noise it explores by
-    /// [`Excursions`], which drive each component of the action from one of its ends to the other for whole
-    /// episodes at a time. For nothing that can break.
+    /// [`Excursions`], which drive each component of the action from one of its ends to the other for 1,000
+    /// actions at a time. For nothing that can break.
     pub fn simulation() -> Self {
         let default = Self::default();
         let exploration = Exploration { excursions: Some(Excursions::default()), ..default.exploration };

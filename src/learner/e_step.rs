@@ -102,8 +102,9 @@ pub struct EStep {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct EStepSolution {
-    /// `[batch, samples]`: the weights q, those of each state summing to 1; of the parametric kind
-    /// π (Q - E_π Q), where 1/M stands for the probability π of a sampled action. These sum to 0.
+    /// `[batch, samples]`: the weights q, those of each state summing to 1. Of the parametric kind they are
+    /// advantages, which sum to 0: (Q - mean of Q) / (M - 1) for M sampled actions, π (Q - E_π Q) where the
+    /// actions are all that there are.
     pub weights: Tensor<2>,
     /// What the weights are for.
     pub objective: Objective,
@@ -151,8 +152,8 @@ impl EStep {
     /// `[batch, actions]`, in place of 1/M.
     ///
     /// # Errors
-    /// If there is no state or action, a value is not finite, or the probabilities of a state are negative or
-    /// do not sum to 1; the E-step then stays as it was.
+    /// If there is no state or action, a value is not finite, `prior` has another shape than the values, or
+    /// the probabilities of a state are negative or do not sum to 1; the E-step then stays as it was.
     pub fn solve(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
         let (shape, device) = (values.dims(), values.device());
         check_shape("action values", &shape, &shape)?;

@@ -100,7 +100,7 @@ impl MStep {
     /// An M-step for actions of `action_size` components, on `device`.
     ///
     /// # Errors
-    /// If a setting lies outside its accepted range.
+    /// If `action_size` is 0 or a setting lies outside its accepted range.
     pub fn new(config: MStepConfig, action_size: usize, device: &Device) -> Result<Self> {
         let multipliers = &config.multipliers;
         for (field, value) in [

@@ -41,17 +41,20 @@ measures! {
     #[non_exhaustive]
     pub struct Metrics {
         /// The critic's loss, mean over the batch of ½ (Q(s,a) - y)² or its Huber form, the errors
-        /// in the critic's units: those of different presets do not compare.
+        /// in the critic's units: those of different presets do not compare. Of values as distributions the
+        /// cross-entropy, of an [`Ensemble`](crate::networks::Ensemble) the sum over its critics.
         critic_loss,
         /// η, [in the critic's units](crate::Critic::in_units).
         temperature,
         /// g(η), in the critic's units: no weights within ε reach a higher mean of value less action penalty.
         dual,
-        /// mean_s KL(q ‖ 1/M) / ε of the weights q that the M-step fits the policy to.
+        /// mean_s KL(q ‖ 1/M) / ε of the weights q that the M-step fits the policy to; for actions that are
+        /// all there are, their probabilities stand for 1/M.
         kl,
         /// η (ε - KL), how far the weights may be from optimal.
         gap,
-        /// 1 where the constraint is active, 0 where the temperature is at its lower bound.
+        /// 1 where the constraint is active, 0 where the temperature is at its lower bound. Of the parametric
+        /// E-step 1 where any action is worth more than another.
         interior,
         /// C_μ / ε_μ before the last step on the policy; of a choice all of its divergence.
         kl_mean,

@@ -106,7 +106,8 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
         self.values_of(states.observations.clone(), states.actions.clone())
     }
 
-    /// Q'(s, a) of `actions` `[rows, samples, action]`, clipped to [-1, 1], as `[rows, samples]`.
+    /// Q'(s, a) of `actions` `[rows, samples, action]`, as `[rows, samples]`: numbers are clipped to [-1, 1],
+    /// choices stay as they are.
     pub fn values_of(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {
         let clipped = self.critic.action_space().clipped(actions);
         self.critic.sampled_values(observations, clipped)

@@ -122,7 +122,8 @@ impl Gaussian {
     }
 
     /// C_μ = ½ (μ - μ_k)ᵀ Σ_k⁻¹ (μ - μ_k) and C_Σ = ½ \[tr(Σ⁻¹ Σ_k) - n + log(det Σ / det Σ_k)\] from `old` =
-    /// π_k to this policy, each `[batch, 1]`.
+    /// π_k to this policy, each `[batch, 1]` (replication paper, eq. 12, whose labels are swapped; arXiv
+    /// 1812.02256).
     pub fn decoupled_kl(&self, old: &Self) -> DecoupledKl {
         let shift = (self.mean.clone() - old.mean.clone()).unsqueeze_dim(2);
         let mean = old.scale.whiten(shift).square().sum_dim(1).squeeze_dim::<2>(2) * 0.5;

@@ -22,9 +22,8 @@ use crate::rng::Rng;
 /// over actions for each observation.
 ///
 /// Actions live in [-1, 1]; the distribution may reach beyond, and what reaches the environment is clipped.
-/// Choices are their indices.
-/// Create the module on an autodiff device, with parameters drawn from a [`Rng`] for runs that can be
-/// repeated.
+/// Choices are their indices. Create the module on an autodiff device, with parameters drawn from a [`Rng`]
+/// for runs that can be repeated.
 pub trait Actor: Module + Sync {
     /// What it gives over actions for each observation.
     type Distribution: Distribution;

@@ -6,8 +6,13 @@ use std::process::Command;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
-use mpo::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, Normalised};
-use mpo::{ActionSpace, Actor, Distribution, Error, GaussianActor, OnnxOptions, Policy, Rng, Scale, Stream};
+use mpo::networks::{
+    Activation, CategoricalActorConfig, Covariance, GaussianActorConfig, NetworkConfig, Normalised,
+};
+use mpo::{
+    ActionSpace, Actor, Categorical, CategoricalActor, Distribution, Error, Gaussian, GaussianActor,
+    HybridActor, IndependentActors, OnnxOptions, Policy, Rng, Scale, Stream,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -52,9 +57,9 @@ fn configs() -> Vec<GaussianActorConfig> {
 
 /// As they are measured, with offsets and spreads of any size where a network normalises them, some beyond all
 /// that was seen.
-fn observations(config: &GaussianActorConfig, count: usize, seed: u64) -> Vec<Vec<f32>> {
+fn observations(network: &NetworkConfig, count: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut rng = rng(seed);
-    let units = match config.network.normalise_observations {
+    let units = match network.normalise_observations {
         true => [(0.0, 1.0), (1e6, 20.0), (0.0, 1e-3), (0.0, -5e3)],
         false => [(0.0, 1.0); OBSERVATION],
     };
@@ -63,7 +68,7 @@ fn observations(config: &GaussianActorConfig, count: usize, seed: u64) -> Vec<Ve
 }
 
 /// Any weights, rather than those of a network that starts near 0; what is known of the observations stays.
-fn shaken(actor: GaussianActor, seed: u64) -> GaussianActor {
+fn shaken<A: Actor>(actor: A, seed: u64) -> A {
     struct Shake(Vec<String>, Rng);
     impl ModuleMapper for Shake {
         fn enter_module(&mut self, name: &str, _: &str) {
@@ -75,7 +80,7 @@ fn shaken(actor: GaussianActor, seed: u64) -> GaussianActor {
         }
 
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            if self.0[0] == "moments" {
+            if self.0.iter().any(|name| name == "moments") {
                 return param;
             }
             param.map(|old| {
@@ -89,14 +94,38 @@ fn shaken(actor: GaussianActor, seed: u64) -> GaussianActor {
 }
 
 fn actor(config: &GaussianActorConfig, seed: u64) -> GaussianActor {
+    let untrained = GaussianActor::new(config, OBSERVATION, ACTION, &Device::flex(), &mut rng(seed)).unwrap();
+    shaken(seeing(untrained, &config.network).valid(), seed)
+}
+
+/// After some batches.
+fn seeing<A: Actor>(actor: A, network: &NetworkConfig) -> A {
+    (0..3).fold(actor, |actor, batch| {
+        let seen = observations(network, 50, 100 + batch).concat();
+        actor.observe(&Tensor::<1>::from_floats(seen.as_slice(), &Device::flex()).reshape([50, OBSERVATION]))
+    })
+}
+
+/// Of one choice, of three, and of numbers with two.
+fn policies_of_choices() -> (Vec<Policy<CategoricalActor>>, Vec<Policy<HybridActor>>) {
     let device = Device::flex();
-    let mut actor = GaussianActor::new(config, OBSERVATION, ACTION, &device, &mut rng(seed)).unwrap();
-    for batch in 0..3 {
-        let seen = observations(config, 50, 100 + batch).concat();
-        let seen = Tensor::<1>::from_floats(seen.as_slice(), &device).reshape([50, OBSERVATION]);
-        actor = actor.observe(&seen);
+    let mut alone = Vec::new();
+    let mut hybrid = Vec::new();
+    for gaussian in [configs()[0].clone(), configs()[7].clone()] {
+        let network = gaussian.network.clone();
+        let config = CategoricalActorConfig { network: network.clone(), uniform_share: 0.1 };
+        let of = |choices: &[usize]| {
+            CategoricalActor::new(&config, OBSERVATION, choices, &device, &mut rng(5)).unwrap()
+        };
+        for choices in [&[3][..], &[2, 5, 4]] {
+            alone.push(Policy::new(shaken(seeing(of(choices), &network).valid(), 6)));
+        }
+        let numbers = GaussianActor::new(&gaussian, OBSERVATION, ACTION, &device, &mut rng(7)).unwrap();
+        let both = IndependentActors::new(numbers, of(&[4, 3])).unwrap();
+        let policy = Policy::new(shaken(seeing(both, &network).valid(), 8));
+        hybrid.push(policy.with_action_space(bounds().with_choices([4, 3])).unwrap());
     }
-    shaken(actor.valid(), seed)
+    (alone, hybrid)
 }
 
 fn bounds() -> ActionSpace {
@@ -127,20 +156,28 @@ fn near(found: &[f64], expected: &[f32], what: &str) {
 }
 
 /// The mean and the deviations of its components, in the environment's units.
-fn distribution(policy: &Policy, observation: &[f32]) -> [Vec<f32>; 2] {
-    let gaussian = policy.at(observation).unwrap();
+fn distribution(gaussian: Gaussian, bounds: &ActionSpace) -> [Vec<f32>; 2] {
     let mean = gaussian.mode().into_data().try_into_vec::<f32>().unwrap();
     let variance = match gaussian.scale {
         Scale::Diagonal(deviation) => deviation.square(),
         Scale::Cholesky(factor) => factor.square().sum_dim(2).squeeze_dim(2),
     };
     let variance = variance.into_data().try_into_vec::<f32>().unwrap();
-    let bounds = policy.action_space();
     let ends = || bounds.low().iter().zip(bounds.high());
     let mean = mean.iter().zip(ends()).map(|(mean, (low, high))| low + 0.5 * (mean + 1.0) * (high - low));
     let deviation =
         variance.iter().zip(ends()).map(|(variance, (low, high))| 0.5 * variance.sqrt() * (high - low));
     [mean.collect(), deviation.collect()]
+}
+
+fn of_gaussian(policy: &Policy, observation: &[f32]) -> [Vec<f32>; 2] {
+    distribution(policy.at(observation).unwrap(), policy.action_space())
+}
+
+/// Those of each thing, choice after choice.
+fn probabilities(categorical: &Categorical) -> Vec<f32> {
+    let of_choice = |log: &Tensor<2>| log.clone().exp().into_data().try_into_vec::<f32>().unwrap();
+    categorical.log_probabilities().iter().flat_map(of_choice).collect()
 }
 
 #[test]
@@ -149,14 +186,50 @@ fn models_act_as_the_policy() {
         let policy = policy(config, seed as u64);
         let model = exported(&policy, true);
         let mut actions = Vec::new();
-        for observation in observations(config, 20, 1) {
+        for observation in observations(&config.network, 20, 1) {
             actions.push(policy.act(&observation).unwrap());
-            let [mean, deviation] = distribution(&policy, &observation);
+            let [mean, deviation] = of_gaussian(&policy, &observation);
             near(&model.run(&observation, "action"), actions.last().unwrap(), &format!("{config:?}"));
             near(&model.run(&observation, "mean"), &mean, &format!("the mean of {config:?}"));
             near(&model.run(&observation, "deviation"), &deviation, &format!("the deviation of {config:?}"));
         }
         assert!(actions.iter().any(|action| action != &actions[0]), "{config:?}");
+    }
+}
+
+#[test]
+fn models_choose_as_the_policy() {
+    let same = |found: &[f64], expected: &[f32], what: &str| {
+        let far =
+            found.iter().zip(expected).any(|(found, &expected)| (found - f64::from(expected)).abs() > 1e-5);
+        assert!(found.len() == expected.len() && !far, "{what}: {found:?}, not {expected:?}");
+    };
+    let mut seen = std::collections::HashSet::new();
+    let (alone, hybrid) = policies_of_choices();
+    for policy in alone {
+        let model = exported(&policy, true);
+        for observation in observations(&policy.actor().config().network, 20, 1) {
+            let action = policy.act(&observation).unwrap();
+            same(&model.run(&observation, "action"), &action, "the action");
+            let expected = probabilities(&policy.at(&observation).unwrap());
+            same(&model.run(&observation, "probabilities"), &expected, "the probabilities");
+            seen.insert(action.iter().map(|&index| index as usize).collect::<Vec<_>>());
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    for (policy, config) in hybrid.into_iter().zip([&configs()[0], &configs()[7]]) {
+        let model = exported(&policy, true);
+        for observation in observations(&config.network, 20, 1) {
+            let (action, parts) = (policy.act(&observation).unwrap(), policy.at(&observation).unwrap());
+            let found = model.run(&observation, "action");
+            near(&found[..ACTION], &action[..ACTION], "the numbers");
+            same(&found[ACTION..], &action[ACTION..], "the choices");
+            let [mean, deviation] = distribution(parts.first, &bounds());
+            near(&model.run(&observation, "mean"), &mean, "the mean");
+            near(&model.run(&observation, "deviation"), &deviation, "the deviation");
+            let expected = probabilities(&parts.second);
+            same(&model.run(&observation, "probabilities"), &expected, "the probabilities");
+        }
     }
 }
 
@@ -193,6 +266,12 @@ fn models_say_what_goes_in_and_out() {
     assert_eq!(settings, json!(policy.actor().config()));
     let outputs = named(&[("action", ACTION), ("mean", ACTION), ("deviation", ACTION)]);
     assert_eq!(exported(&policy, true).ends(12), outputs);
+    let (alone, hybrid) = policies_of_choices();
+    assert_eq!(exported(&alone[1], true).ends(12), named(&[("action", 3), ("probabilities", 11)]));
+    assert_eq!(exported(&alone[1], false).metadata()["mpo.action_choices"], "[2,5,4]");
+    assert_eq!(exported(&hybrid[0], false).ends(12), named(&[("action", ACTION + 2)]));
+    let outputs = [outputs, named(&[("probabilities", 7)])].concat();
+    assert_eq!(exported(&hybrid[0], true).ends(12)[1..], outputs[1..]);
 }
 
 #[test]
@@ -253,7 +332,7 @@ fn parameters_of_pytorch_come_back_or_change_nothing() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("policy.safetensors");
     for config in configs() {
-        let observation = &observations(&config, 1, 1)[0];
+        let observation = &observations(&config.network, 1, 1)[0];
         let saved = policy(&config, 1);
         saved.export_safetensors(&path).unwrap();
         let mut other = policy(&config, 2);
@@ -294,11 +373,28 @@ fn programs_of_the_guide() -> Vec<String> {
     blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
+/// A model, and what the policy does.
+fn write_case<A: Actor>(path: &Path, policy: &Policy<A>, network: &NetworkConfig) {
+    policy.export_onnx(path.with_extension("onnx")).unwrap();
+    let observations = observations(network, 20, 1);
+    let actions: Vec<_> = observations.iter().map(|one| policy.act(one).unwrap()).collect();
+    let expected = json!({ "observations": observations, "action": actions });
+    fs::write(path.with_extension("json"), expected.to_string()).unwrap();
+}
+
 /// With ONNX Runtime, the format's own checker, and the guide's programs.
 #[test]
 #[ignore = "needs onnx, onnxruntime and safetensors in Python"]
 fn python_acts_as_the_policy() {
     let folder = TempDir::new().unwrap();
+    let (alone, hybrid) = policies_of_choices();
+    for (index, policy) in alone.iter().enumerate() {
+        let network = policy.actor().config().network.clone();
+        write_case(&folder.path().join(format!("choices{index}")), policy, &network);
+    }
+    for (index, (policy, config)) in hybrid.iter().zip([&configs()[0], &configs()[7]]).enumerate() {
+        write_case(&folder.path().join(format!("hybrid{index}")), policy, &config.network);
+    }
     for (seed, config) in configs().iter().enumerate() {
         let policy = policy(config, seed as u64);
         let file = |suffix: &str| folder.path().join(format!("{seed:02}.{suffix}"));
@@ -306,9 +402,9 @@ fn python_acts_as_the_policy() {
         policy.export_onnx_with(file("onnx"), &options).unwrap();
         policy.export_safetensors(file("safetensors")).unwrap();
         policy.save(file("mpo")).unwrap();
-        let observations = observations(config, 20, 1);
+        let observations = observations(&config.network, 20, 1);
         let actions: Vec<_> = observations.iter().map(|one| policy.act(one).unwrap()).collect();
-        let distributions: Vec<_> = observations.iter().map(|one| distribution(&policy, one)).collect();
+        let distributions: Vec<_> = observations.iter().map(|one| of_gaussian(&policy, one)).collect();
         let expected = json!({
             "observations": observations,
             "action": actions,
@@ -335,7 +431,7 @@ fn python_acts_as_the_policy() {
         if back.exists() {
             let (expected, mut imported) = (policy(config, seed as u64), policy(config, 99));
             imported.import_safetensors(back).unwrap();
-            let observation = &observations(config, 1, 1)[0];
+            let observation = &observations(&config.network, 1, 1)[0];
             assert_eq!(imported.act(observation).unwrap(), expected.act(observation).unwrap());
         }
     }

@@ -168,6 +168,17 @@ fn apply(operator: &str, inputs: &[&Matrix]) -> Matrix {
         "Tanh" => each(&f64::tanh),
         "Softplus" => each(&|x| x.exp().ln_1p()),
         "Sqrt" => each(&f64::sqrt),
+        "Identity" | "Cast" => inputs[0].clone(),
+        "Concat" => vec![inputs.iter().flat_map(|part| part[0].clone()).collect()],
+        "Softmax" => {
+            let whole: f64 = inputs[0][0].iter().map(|x| x.exp()).sum();
+            each(&|x| x.exp() / whole)
+        }
+        "ArgMax" => {
+            let row = &inputs[0][0];
+            let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            vec![vec![row.iter().position(|&x| x == largest).unwrap() as f64]]
+        }
         "MatMul" => vec![product()],
         "Gemm" => vec![product().iter().zip(&inputs[2][0]).map(|(x, bias)| x + bias).collect()],
         "LayerNormalization" => {

@@ -67,7 +67,10 @@ fn episodes_are_repeated_to_the_last_bit() {
         ("quadruped", "walk"),
         ("walker", "walk"),
     ];
-    let options = ids.map(gymnasium).into_iter().chain(tasks.map(|(domain, task)| dm_control(domain, task)));
+    let tasks = tasks.map(|(domain, task)| dm_control(domain, task));
+    // What is drawn when it is made is its physics.
+    let drawn = dm_control("lqr", "lqr_2_1").time_limit(300);
+    let options = ids.map(gymnasium).into_iter().chain(tasks).chain([drawn]);
     let mut box2d = true;
     for options in options {
         let name = format!("{options:?}");
