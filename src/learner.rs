@@ -200,7 +200,12 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     }
 
     /// Checks all that an update made, and reads what is measured of it.
-    fn measure(&mut self, critic_loss: Tensor<1>, report: MStepReport, spread: Tensor<1>) -> Result<[f32; 6]> {
+    fn measure(
+        &mut self,
+        critic_loss: Tensor<1>,
+        report: MStepReport,
+        spread: Tensor<1>,
+    ) -> Result<[f32; 6]> {
         read(
             [
                 ("the critic's loss", Some(critic_loss.clone())),

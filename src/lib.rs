@@ -28,6 +28,7 @@
 //! | to see how it goes | [`Observer`], [`observers`], [`Metrics`], [`guide::metrics`] |
 //! | to run what was trained | [`Policy`], [`guide::deployment`] |
 //! | the algorithm | [`Learner`], [`EStep`], [`MStep`], [`CriticStep`], [`guide::mathematics`] |
+//! | gradients from many machines | [`Chief`], [`Contributor`] |
 //! | networks and distributions of your own | [`Actor`], [`Critic`], [`Distribution`], [`networks`], [`guide::own_parts`] |
 //!
 //! # Features

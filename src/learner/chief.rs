@@ -54,7 +54,8 @@ use crate::networks::{Actor, Critic};
 /// };
 /// let mut chief = Chief::new(learner(0)?)?;
 /// // Each with the experience of its own environment, and somewhere else.
-/// let mut workers = vec![(Contributor::new(learner(1)?)?, replay(1)?), (Contributor::new(learner(2)?)?, replay(2)?)];
+/// let worker = |seed| Ok((Contributor::new(learner(seed)?)?, replay(seed)?));
+/// let mut workers = [1, 2].map(worker).into_iter().collect::<mpo::Result<Vec<_>>>()?;
 /// let mut draws = Rng::stream(1, Stream::Replay);
 /// for (worker, _) in &mut workers {
 ///     worker.follow(&chief.parameters())?;
@@ -274,7 +275,8 @@ impl<'a> Pool<'a> {
     /// The mean of this vector over all rows: of one contribution its own, to the bit.
     fn mean(&self, which: usize) -> Vec<f32> {
         let [first, others @ ..] = self.vectors.as_slice() else { return Vec::new() };
-        let mut sums: Vec<f64> = first[which].iter().map(|&number| f64::from(number) * self.shares[0]).collect();
+        let mut sums: Vec<f64> =
+            first[which].iter().map(|&number| f64::from(number) * self.shares[0]).collect();
         for (vectors, share) in others.iter().zip(&self.shares[1..]) {
             sums.iter_mut().zip(vectors[which]).for_each(|(sum, &number)| *sum += f64::from(number) * share);
         }

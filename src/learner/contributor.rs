@@ -97,23 +97,19 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         }
         let (round, underway) = (self.learner.round(version), self.underway.take());
         let underway = match (round, underway) {
-            (Round::Batches, _) => Underway {
-                batch: draw(&self.learner)?,
-                targets: None,
-                pieces: Vec::new(),
-                policies: None,
-            },
+            (Round::Batches, _) => {
+                Underway { batch: draw(&self.learner)?, targets: None, pieces: Vec::new(), policies: None }
+            }
             (_, Some(underway)) => underway,
             (_, None) => return Ok(None),
         };
         let device = self.learner.device.clone();
         let learner = &mut self.learner;
-        let (underway, numbers, dual) =
-            on_its_threads(&device, || -> Result<_> {
-                let mut underway = underway;
-                let (numbers, dual) = underway.advance(learner, round)?;
-                Ok((underway, numbers, dual))
-            })?;
+        let (underway, numbers, dual) = on_its_threads(&device, || -> Result<_> {
+            let mut underway = underway;
+            let (numbers, dual) = underway.advance(learner, round)?;
+            Ok((underway, numbers, dual))
+        })?;
         check_finite("a contribution", &numbers)?;
         let header = ContributionHeader { version, rows: underway.batch.rows(), dual };
         let contribution = Contribution { header, numbers };
@@ -137,7 +133,8 @@ impl<A: Actor> Underway<A> {
                 Ok((read([Some(observations.flatten(0, 1)), Some(rewards), Some(discounts)])?, None))
             }
             Round::Divergences { first: true } => {
-                let Learner { actor, config, target, critic_step, e_step, m_step, action_samples, .. } = learner;
+                let Learner { actor, config, target, critic_step, e_step, m_step, action_samples, .. } =
+                    learner;
                 let sampled = Sampled::draw(target, config, &self.batch, action_samples)?;
                 let improve = || {
                     let preferences = sampled.preferences(target, config);

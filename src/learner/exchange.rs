@@ -73,6 +73,11 @@ impl Contribution {
     pub fn rows(&self) -> usize {
         self.header.rows
     }
+
+    /// Its numbers, which are nearly all of it.
+    pub fn numbers(&self) -> &[f32] {
+        &self.numbers
+    }
 }
 
 impl SharedParameters {
@@ -86,6 +91,11 @@ impl SharedParameters {
         self.header.base
     }
 
+    /// Their numbers, which are nearly all of them.
+    pub fn numbers(&self) -> &[f32] {
+        &self.numbers
+    }
+
     /// All parameters.
     pub(super) fn complete(version: u64, numbers: &[f32], e_step: &EStep) -> Self {
         let (runs, e_step) = (vec![[0, numbers.len()]], e_step.clone());
@@ -93,12 +103,7 @@ impl SharedParameters {
     }
 
     /// What has changed from version `base`, whose numbers were `before`, to this one with `after`.
-    pub(super) fn changes(
-        version: u64,
-        [before, after]: [&[f32]; 2],
-        base: u64,
-        e_step: &EStep,
-    ) -> Self {
+    pub(super) fn changes(version: u64, [before, after]: [&[f32]; 2], base: u64, e_step: &EStep) -> Self {
         // Few numbers that stayed cost less than another run.
         const GAP: usize = 64;
         let mut runs: Vec<[usize; 2]> = Vec::new();
@@ -119,7 +124,9 @@ impl SharedParameters {
         let ParametersHeader { base, runs, e_step: other, .. } = &self.header;
         let whole = [[0, numbers.len()]];
         match base {
-            None => check("SharedParameters::runs", runs.as_slice(), |runs| **runs == whole, "all there are")?,
+            None => {
+                check("SharedParameters::runs", runs.as_slice(), |runs| **runs == whole, "all there are")?
+            }
             base => check("SharedParameters::base", *base, |&base| base == version, "the worker's version")?,
         }
         let ends = runs.iter().scan(0, |end: &mut usize, &[start, count]| {
@@ -158,11 +165,7 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     }
 
     /// The vectors of a contribution, if it is one of this version.
-    pub(super) fn vectors<'a>(
-        &self,
-        version: u64,
-        contribution: &'a Contribution,
-    ) -> Result<Vec<&'a [f32]>> {
+    pub(super) fn vectors<'a>(&self, version: u64, contribution: &'a Contribution) -> Result<Vec<&'a [f32]>> {
         let Contribution { header, numbers } = contribution;
         check("Contribution::version", header.version, |&own| own == version, "the chief's version")?;
         let rows = header.rows;
@@ -228,9 +231,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         replace(&mut self.target.critic, next(critic));
         let multipliers = self.m_step.multipliers().clone();
         let k = multipliers.mean.dims()[0];
-        let [mean, covariance] = [multipliers.mean, multipliers.covariance].map(|before| {
-            next(k).map_or(before, |numbers| tensor(numbers, [k], &self.device))
-        });
+        let [mean, covariance] = [multipliers.mean, multipliers.covariance]
+            .map(|before| next(k).map_or(before, |numbers| tensor(numbers, [k], &self.device)));
         self.m_step.set_multipliers(Multipliers { mean, covariance });
     }
 }

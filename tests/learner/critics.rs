@@ -68,8 +68,7 @@ fn own_code_computes_what_burn_computes() {
             let (seen, taken) = (normals(rng, [60, OBSERVATION]), actions(rng, space, 60));
             let targets = normals::<1>(rng, [60]) * 3.0 + 10.0;
             let critic = critic(&config, space, 1).observe(&seen).observe_targets(&targets);
-            let (loss, backward) =
-                critic.differentiable_loss(seen.clone(), taken.clone(), targets.clone());
+            let (loss, backward) = critic.differentiable_loss(seen.clone(), taken.clone(), targets.clone());
             let burns = with_own_gradients(&critic);
             let burns_loss = burns.loss(seen.clone(), taken, targets);
             alike(loss.clone().inner(), burns_loss.clone().inner(), &what);
