@@ -1,14 +1,14 @@
-//! From which size of batches on it pays to compute gradients on several machines, for the default preset with
-//! 17 observations and 6 action components.
+//! From which size of batches on it pays to compute gradients on several machines, for the default preset
+//! with 17 observations and 6 action components.
 //!
 //! ```text
 //! cargo run --release --example chief_speed
 //! ```
 //!
-//! A chief with 1 to 8 workers, each a thread with a batch of its own, against one learner with all rows as its
-//! batch; both update as often. Workers compute on one thread each, and so does the learner: what is compared
-//! is a machine of one core with several of them. Where there are fewer cores than workers the threads wait for
-//! each other, and the rate measured is no more than a lower bound. So the parts are timed one by one too: what a worker
+//! A chief with 1 to 8 workers, each a thread with a batch of its own, against one learner with all rows as
+//! its batch. Workers compute on one thread each, and so does the learner: what is compared is a machine of
+//! one core with several of them. Where there are fewer cores than workers the threads wait for each other,
+//! and the rate measured is no more than a lower bound. So the parts are timed one by one too: what a worker
 //! computes, what the chief does with all contributions, and how many bytes there are. The last column is
 //! reckoned from these, for workers on machines of their own and a chief whose link carries so much a second;
 //! latencies are left out of it. More than 1 in it is what pays.

@@ -41,7 +41,8 @@ use crate::networks::{Actor, Critic};
 /// #     for index in 0..50 {
 /// #         let action = mpo::Action { values: vec![0.1], log_probability: 0.0 };
 /// #         let observation = vec![index as f32, 1.0, (index % 7) as f32];
-/// #         replay.push(&action, &mpo::Step { observation, reward: 1.0, terminated: false, truncated: false })?;
+/// #         let step = mpo::Step { observation, reward: 1.0, terminated: false, truncated: false };
+/// #         replay.push(&action, &step)?;
 /// #     }
 /// #     Ok(replay)
 /// # }
@@ -114,7 +115,7 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     pub fn new(learner: Learner<A, C>) -> Result<Self> {
         let version = learner.updates().saturating_mul(learner.rounds());
         let numbers = learner.numbers()?;
-        let changes = SharedParameters::complete(version, &numbers, &learner.e_step);
+        let changes = SharedParameters::complete(&learner, version, &numbers);
         Ok(Self { underway: Underway::new(learner.clone()), learner, version, numbers, changes })
     }
 
@@ -135,7 +136,7 @@ impl<A: Actor, C: Critic> Chief<A, C> {
 
     /// All parameters, for a worker that joins.
     pub fn parameters(&self) -> SharedParameters {
-        SharedParameters::complete(self.version, &self.numbers, &self.underway.learner.e_step)
+        SharedParameters::complete(&self.underway.learner, self.version, &self.numbers)
     }
 
     /// What the last round has changed, for workers that have the version before.
@@ -156,8 +157,8 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     ///
     /// # Errors
     /// If there is none, one of them [is refused](Self::check), or what comes of them is not finite
-    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The chief then stays as it was: others may
-    /// be applied, or the update [abandoned](Self::abandon).
+    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The chief then stays as it was: others
+    /// may be applied, or the update [abandoned](Self::abandon).
     pub fn apply(&mut self, contributions: &[Contribution]) -> Result<Option<Metrics>> {
         check("contributions", contributions.len(), |&count| count > 0, "at least 1")?;
         let pool = Pool::new(contributions, |one| self.learner.vectors(self.version, one))?;
@@ -183,8 +184,8 @@ impl<A: Actor, C: Critic> Chief<A, C> {
 
     fn go_on(&mut self, underway: Underway<A, C>, version: u64) -> Result<()> {
         let numbers = underway.learner.numbers()?;
-        let (both, e_step) = ([self.numbers.as_slice(), &numbers], &underway.learner.e_step);
-        self.changes = SharedParameters::changes(version, both, self.version, e_step);
+        let both = [self.numbers.as_slice(), &numbers];
+        self.changes = SharedParameters::changes(&underway.learner, version, both, self.version);
         (self.underway, self.numbers, self.version) = (underway, numbers, version);
         Ok(())
     }

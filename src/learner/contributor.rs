@@ -53,8 +53,8 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         self.version
     }
 
-    /// A learner with these parameters, to draw batches and to act with. In the midst of an update its networks
-    /// are too.
+    /// A learner with these parameters, to draw batches and to act with. Its networks change with each round,
+    /// and its average policy, which is the chief's to know, does not.
     pub fn learner(&self) -> &Learner<A, C> {
         &self.learner
     }
@@ -63,13 +63,14 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
     ///
     /// # Errors
     /// If they are changes of another version than its own, of wrong sizes, of an E-step with other settings,
-    /// or not finite; it then stays as it was, and [all parameters](crate::Chief::parameters) are needed where it
-    /// has missed a version.
+    /// or not finite; it then stays as it was, and [all parameters](crate::Chief::parameters) are needed where
+    /// it has missed a version.
     pub fn follow(&mut self, parameters: &SharedParameters) -> Result<()> {
         parameters.put(&mut self.numbers, self.version, &self.learner.e_step)?;
         let header = &parameters.header;
         self.learner.take_numbers(&self.numbers, &header.runs);
         self.learner.e_step = header.e_step.clone();
+        (self.learner.updates, self.learner.informed) = (header.updates, header.informed);
         // Where it has missed a round it has nothing to say to those that follow.
         let next = self.version.and_then(|version| version.checked_add(1)) == Some(header.version);
         if self.version != Some(header.version) {
@@ -84,8 +85,8 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
     /// asked again, the same again. None in an update that it did not take part in from the beginning.
     ///
     /// # Errors
-    /// If it follows no parameters yet, `draw` fails, the batch is refused as by [`Learner::step`], or a number
-    /// is not finite; it then has no part in this update.
+    /// If it follows no parameters yet, `draw` fails, the batch is refused as by [`Learner::step`], or a
+    /// number is not finite; it then has no part in this update, unless that only begins.
     pub fn contribute(
         &mut self,
         draw: impl FnOnce(&Learner<A, C>) -> Result<Batch>,

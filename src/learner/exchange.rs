@@ -5,7 +5,7 @@ use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
-use crate::checks::{check, check_count, check_finite, check_size};
+use crate::checks::{check, check_count, check_finite, check_share, check_size};
 use crate::error::Result;
 use crate::host::{tensor, to_host};
 use crate::learner::e_step::EStep;
@@ -61,6 +61,22 @@ pub(crate) struct ParametersHeader {
     /// Where the numbers stand among all parameters: start and count of each run of them, ascending.
     pub(crate) runs: Vec<[usize; 2]>,
     pub(crate) e_step: EStep,
+    /// See [`Learner::updates`].
+    pub(crate) updates: u64,
+    /// See [`Learner::informed`], which a worker's exploration may depend on.
+    pub(crate) informed: f64,
+}
+
+impl ParametersHeader {
+    fn new<A: Actor, C: Critic>(
+        learner: &Learner<A, C>,
+        version: u64,
+        base: Option<u64>,
+        runs: Vec<[usize; 2]>,
+    ) -> Self {
+        let (updates, informed) = (learner.updates, learner.informed);
+        Self { version, base, runs, e_step: learner.e_step.clone(), updates, informed }
+    }
 }
 
 impl Contribution {
@@ -96,14 +112,23 @@ impl SharedParameters {
         &self.numbers
     }
 
-    /// All parameters.
-    pub(super) fn complete(version: u64, numbers: &[f32], e_step: &EStep) -> Self {
-        let (runs, e_step) = (vec![[0, numbers.len()]], e_step.clone());
-        Self { header: ParametersHeader { version, base: None, runs, e_step }, numbers: numbers.to_vec() }
+    /// All parameters of a learner, as [`numbers`](Learner::numbers) gives them.
+    pub(super) fn complete<A: Actor, C: Critic>(
+        learner: &Learner<A, C>,
+        version: u64,
+        numbers: &[f32],
+    ) -> Self {
+        let header = ParametersHeader::new(learner, version, None, vec![[0, numbers.len()]]);
+        Self { header, numbers: numbers.to_vec() }
     }
 
     /// What has changed from version `base`, whose numbers were `before`, to this one with `after`.
-    pub(super) fn changes(version: u64, [before, after]: [&[f32]; 2], base: u64, e_step: &EStep) -> Self {
+    pub(super) fn changes<A: Actor, C: Critic>(
+        learner: &Learner<A, C>,
+        version: u64,
+        [before, after]: [&[f32]; 2],
+        base: u64,
+    ) -> Self {
         // Few numbers that stayed cost less than another run.
         const GAP: usize = 64;
         let mut runs: Vec<[usize; 2]> = Vec::new();
@@ -115,13 +140,12 @@ impl SharedParameters {
             }
         }
         let numbers = runs.iter().flat_map(|&[start, count]| &after[start..start + count]).copied().collect();
-        let header = ParametersHeader { version, base: Some(base), runs, e_step: e_step.clone() };
-        Self { header, numbers }
+        Self { header: ParametersHeader::new(learner, version, Some(base), runs), numbers }
     }
 
     /// Puts them in the place of `numbers`, of `version`.
     pub(super) fn put(&self, numbers: &mut [f32], version: Option<u64>, e_step: &EStep) -> Result<()> {
-        let ParametersHeader { base, runs, e_step: other, .. } = &self.header;
+        let ParametersHeader { base, runs, e_step: other, informed, .. } = &self.header;
         let whole = [[0, numbers.len()]];
         match base {
             None => {
@@ -140,6 +164,7 @@ impl SharedParameters {
         check_size("the shared parameters", self.numbers.len(), count)?;
         check_finite("the shared parameters", &self.numbers)?;
         other.check_like(e_step)?;
+        check_share("SharedParameters::informed", *informed)?;
         let mut rest = self.numbers.as_slice();
         for &[start, count] in runs {
             let (run, others) = rest.split_at(count);
