@@ -298,7 +298,7 @@ fn workers_come_and_go() {
     let mut expected = chief.learner().clone();
     let version = chief.version();
     chief.abandon().unwrap();
-    assert!(chief.version() > version && chief.version() % 3 == 0);
+    assert!(chief.version() > version && chief.version().is_multiple_of(3));
     late.follow(&chief.parameters()).unwrap();
     let mut workers = [(late, drawn(4))];
     update(&mut chief, &mut workers);
