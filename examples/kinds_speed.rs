@@ -62,9 +62,9 @@ fn dqn<'a>(things: usize, device: &Device, replay: &'a ReplayBuffer) -> Result<T
         let batch = replay.sample_transitions(config.batch_size, 5, config.discount, &mut rng, &device)?;
         let next = target.all_values(batch.next_observations).max_dim(1).squeeze_dim(1);
         let targets = batch.rewards + batch.discounts * next;
-        let (noted, loss, backward) =
-            critic.clone().differentiable_loss(batch.observations, batch.actions, targets);
-        critic = optimizer.descend(noted, backward.gradient(loss));
+        critic = critic.clone().observe_targets(&targets);
+        let (loss, backward) = critic.differentiable_loss(batch.observations, batch.actions, targets);
+        critic = optimizer.descend(critic.clone(), backward.gradient(loss));
         Ok(())
     };
     Ok((format!("DQN's work, {things} things"), Box::new(update)))

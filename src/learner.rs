@@ -1,11 +1,15 @@
 //! What learns: [`Learner`], to be read beside the paper's Algorithm 1.
 
 pub(crate) mod action_cost;
+pub(crate) mod chief;
 pub(crate) mod config;
+pub(crate) mod contributor;
 pub(crate) mod critic_step;
 pub(crate) mod e_step;
+pub(crate) mod exchange;
 pub(crate) mod m_step;
 pub(crate) mod metrics;
+mod sampled;
 mod saved;
 pub(crate) mod target_networks;
 
@@ -18,11 +22,12 @@ use crate::error::Result;
 use crate::experience::batch::Batch;
 use crate::experience::replay::ReplayBuffer;
 use crate::host::read;
-use crate::learner::config::{ImproveAt, MpoConfig};
+use crate::learner::config::MpoConfig;
 use crate::learner::critic_step::{CriticStep, PolicyEvaluation};
 use crate::learner::e_step::EStep;
-use crate::learner::m_step::MStep;
+use crate::learner::m_step::{MStep, MStepReport};
 use crate::learner::metrics::Metrics;
+use crate::learner::sampled::Sampled;
 use crate::learner::target_networks::TargetNetworks;
 use crate::memory::keep_freed_blocks;
 use crate::networks::{Actor, Critic, device_of, follow, parameter_sum};
@@ -170,63 +175,56 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     fn advance(&mut self, batch: &Batch) -> Result<Metrics> {
         let Self { config, target, critic_step, e_step, m_step, action_samples, .. } = self;
         let (actor, critic) = target.prepare(self.actor.clone(), self.critic.clone(), batch);
-
-        // Actions of the target policy where it is improved and where the critic's targets need them. Next
-        // states mostly serve for both, and so do their values.
         let target = &*target;
-        let mut sample = |observations| target.sample(observations, config.sampled_actions, action_samples);
-        let (states, next, shared_values) = match config.improve_at {
-            ImproveAt::States => {
-                let next = sample(batch.next_observations.clone());
-                (sample(batch.observations.clone()), next, None)
-            }
-            ImproveAt::NextStates => {
-                let evaluated = sample(batch.evaluated()?);
-                let values = target.values(&evaluated);
-                (evaluated.first(batch.rows()), evaluated, Some(values))
-            }
-        };
+        let sampled = Sampled::draw(target, config, batch, action_samples)?;
 
         // The two halves do not depend on each other.
-        let space = self.actor.action_space();
         let improve = || {
             // E-step: weigh actions of the target policy by the target critic.
-            let values = shared_values.clone().unwrap_or_else(|| target.values(&states));
-            let mut preferences = target.critic.in_units(values.narrow(0, 0, batch.rows()));
-            let bounded = space.bounded_part(states.actions.clone());
-            if let (Some(penalty), Some(actions)) = (&config.action_penalty, bounded) {
-                preferences = preferences + penalty.cost.of(actions) * penalty.weight;
-            }
-            let solution = e_step.solve(preferences, states.probabilities.clone())?;
+            let preferences = sampled.preferences(target, config);
+            let solution = e_step.solve(preferences, sampled.states.probabilities.clone())?;
             // M-step: move the policy to where they say, inside its trust regions.
-            let (actor, report) = m_step.follow(&actor, &states, &solution)?;
+            let (actor, report) = m_step.follow(&actor, &sampled.states, &solution)?;
             Ok((actor, solution.dual, report))
         };
         let evaluate = || {
             // Policy evaluation: regress the critic on what the values of the actions taken should be.
-            let next_values = match shared_values.clone() {
-                Some(values) => batch.next_values(next.expected(values))?,
-                None => next.expected(target.values(&next)),
-            };
+            let next_values = sampled.next_values(target, batch)?;
             critic_step.regress(&critic, target, batch, next_values)
         };
         let (improved, evaluated) = both(&self.device, improve, evaluate);
         let ((actor, dual, report), (critic, critic_loss)) = (improved?, evaluated?);
-        let measured = read(
+        (self.actor, self.critic) = (actor, critic);
+        let measured = self.measure(critic_loss, report, sampled.spread())?;
+        let metrics = Metrics::new(measured, &dual, self.config.e_step.epsilon);
+        self.finish(metrics.interior);
+        Ok(metrics)
+    }
+
+    /// Checks all that an update made, and reads what is measured of it.
+    fn measure(
+        &mut self,
+        critic_loss: Tensor<1>,
+        report: MStepReport,
+        spread: Tensor<1>,
+    ) -> Result<[f32; 6]> {
+        read(
             [
                 ("the critic's loss", Some(critic_loss.clone())),
-                ("the policy's gradient", m_step.take_squared_norms()),
-                ("the critic's gradient", critic_step.take_squared_norms()),
-                ("the updated policy", Some(parameter_sum(&actor))),
-                ("the updated critic", Some(parameter_sum(&critic))),
+                ("the policy's gradient", self.m_step.take_squared_norms()),
+                ("the critic's gradient", self.critic_step.take_squared_norms()),
+                ("the updated policy", Some(parameter_sum(&self.actor))),
+                ("the updated critic", Some(parameter_sum(&self.critic))),
             ],
-            Metrics::to_be_read(critic_loss, report, &states.policy),
-        )?;
-        let metrics = Metrics::new(measured, &dual, config.e_step.epsilon);
+            Metrics::to_be_read(critic_loss, report, spread),
+        )
+    }
 
-        (self.actor, self.critic) = (actor, critic);
+    /// What follows the steps of both networks: averages, and every `target_period` updates the copies.
+    /// `interior` is the share of the batch whose E-step was active.
+    fn finish(&mut self, interior: f64) {
         self.updates += 1;
-        self.informed += (f64::from(u8::from(dual.interior)) - self.informed) / JUDGED;
+        self.informed += (interior - self.informed) / JUDGED;
         // A plain average at first: nothing is left of the untrained policy, which knew no observation's
         // mean.
         let rate = self.config.average_rate.max(1.0 / self.updates as f64);
@@ -236,7 +234,6 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         if self.updates.is_multiple_of(self.config.target_period) {
             self.target.copy(&self.actor, &self.critic);
         }
-        Ok(metrics)
     }
 }
 

@@ -30,6 +30,7 @@
 //! | a run that survives a crash | [`Trainer::save_into`], [`Trainer::resume`] |
 //! | to run what was trained | [`Policy`], [`guide::deployment`] |
 //! | the algorithm | [`Learner`], [`EStep`], [`MStep`], [`CriticStep`], [`guide::mathematics`] |
+//! | gradients from many machines | [`Chief`], [`Contributor`] |
 //! | networks and distributions of your own | [`Actor`], [`Critic`], [`Distribution`], [`networks`], [`guide::own_parts`] |
 //!
 //! # Features
@@ -101,9 +102,12 @@ pub use experience::wrappers::{ActionRepeat, Paced, TimeLimit};
 pub use exploration::{Excursions, Exploration, NoiseColour};
 pub use learner::Learner;
 pub use learner::action_cost::{ActionCost, ActionPenalty, action_penalty};
+pub use learner::chief::Chief;
 pub use learner::config::{ImproveAt, MpoConfig};
+pub use learner::contributor::Contributor;
 pub use learner::critic_step::{CriticStep, PolicyEvaluation};
 pub use learner::e_step::{EStep, EStepConfig, EStepKind, EStepSolution, Objective, TemperatureSolver};
+pub use learner::exchange::{Contribution, SharedParameters};
 pub use learner::m_step::{MStep, MStepConfig, MStepReport, MultiplierConfig};
 pub use learner::metrics::Metrics;
 pub use learner::target_networks::{SampledActions, TargetNetworks};

@@ -73,12 +73,14 @@ impl CriticStep {
         batch.check(self.takes_sequences(), sizes, &batch.observations.device())?;
         check_shape("next_values", &next_values.dims(), &[batch.rows()])?;
         let targets = self.targets(target, batch, next_values);
-        let taken = critic.action_space().clipped(batch.actions.clone());
-        let (critic, loss, backward) =
-            critic.clone().differentiable_loss(batch.observations.clone(), taken, targets);
-        check_shape("the critic's loss", &loss.dims(), &[1])?;
-        let value = loss.clone().inner();
-        Ok((self.optimizer.descend(critic, backward.gradient(loss)), value))
+        let critic = critic.clone().observe_targets(&targets);
+        let (loss, gradient) = critic_gradient(&critic, batch, targets)?;
+        Ok((self.descend(critic, gradient), loss))
+    }
+
+    /// A step of a critic against the [gradient](critic_gradient) of its loss.
+    pub(crate) fn descend<C: Critic>(&mut self, critic: C, gradient: Option<Tensor<1>>) -> C {
+        self.optimizer.descend(critic, gradient)
     }
 
     /// Whether it learns from sequences rather than from single transitions.
@@ -87,7 +89,7 @@ impl CriticStep {
     }
 
     /// What the values of the actions taken should be, `[rows]`.
-    fn targets<A: Actor, C: Critic>(
+    pub(crate) fn targets<A: Actor, C: Critic>(
         &self,
         target: &TargetNetworks<A, C>,
         batch: &Batch,
@@ -132,4 +134,16 @@ impl CriticStep {
     pub(crate) fn take_squared_norms(&mut self) -> Option<Tensor<1>> {
         self.optimizer.take_squared_norms()
     }
+}
+
+/// The loss, `[1]`, of a critic that has seen the `targets`, without gradients, and its gradient.
+pub(crate) fn critic_gradient<C: Critic>(
+    critic: &C,
+    batch: &Batch,
+    targets: Tensor<1>,
+) -> Result<(Tensor<1>, Option<Tensor<1>>)> {
+    let taken = critic.action_space().clipped(batch.actions.clone());
+    let (loss, backward) = critic.differentiable_loss(batch.observations.clone(), taken, targets);
+    check_shape("the critic's loss", &loss.dims(), &[1])?;
+    Ok((loss.clone().inner(), backward.gradient(loss)))
 }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::checks::{check_not_negative, check_positive, check_shape};
+use crate::checks::{check, check_not_negative, check_positive, check_shape};
 use crate::error::Result;
 use crate::host::{tensor, to_host};
 use crate::mathematics::dual::{Dual, DualForm, DualSolution};
@@ -90,7 +90,7 @@ pub enum TemperatureSolver {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EStep {
     config: EStepConfig,
     /// The last batch's temperature: the exact solver starts from it.
@@ -155,6 +155,13 @@ impl EStep {
     /// If there is no state or action, a value is not finite, `prior` has another shape than the values, or
     /// the probabilities of a state are negative or do not sum to 1; the E-step then stays as it was.
     pub fn solve(&mut self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
+        let solution = self.solution(values, prior)?;
+        self.follow(&solution.dual);
+        Ok(solution)
+    }
+
+    /// What [`solve`](Self::solve) finds, before this E-step [follows](Self::follow) it.
+    pub(crate) fn solution(&self, values: Tensor<2>, prior: Option<Tensor<2>>) -> Result<EStepSolution> {
         let (shape, device) = (values.dims(), values.device());
         check_shape("action values", &shape, &shape)?;
         let EStepConfig { epsilon, minimum_temperature, form, .. } = self.config;
@@ -177,21 +184,36 @@ impl EStep {
             });
         }
         let solution = match self.config.solver {
-            TemperatureSolver::GradientStep { learning_rate, .. } => {
-                self.descent.step(&dual, learning_rate, epsilon)
-            }
+            TemperatureSolver::GradientStep { .. } => self.descent.solution(&dual, epsilon),
             TemperatureSolver::Exact => dual.solve(minimum_temperature, self.last)?,
         };
-        if solution.interior {
-            self.last = Some(solution.temperature);
-        }
         let weights = on_device(dual.weights(solution.temperature));
         Ok(EStepSolution { weights, objective: Objective::Likelihood, dual: solution })
+    }
+
+    /// Checks that this is the state of an E-step with the settings of `own`.
+    pub(crate) fn check_like(&self, own: &Self) -> Result<()> {
+        check("EStep::config", &self.config, |config| **config == own.config, "the worker's own settings")?;
+        let temperature = self.last.unwrap_or(1.0);
+        check_positive("EStep::last", temperature)
+    }
+
+    /// Takes what a batch's dual came to as what the next one begins with.
+    pub(crate) fn follow(&mut self, dual: &DualSolution) {
+        if self.config.kind == EStepKind::Parametric {
+            return;
+        }
+        if let TemperatureSolver::GradientStep { learning_rate, .. } = self.config.solver {
+            self.descent.step(dual.kl, learning_rate, self.config.epsilon);
+        }
+        if dual.interior {
+            self.last = Some(dual.temperature);
+        }
     }
 }
 
 /// Adam on x with η = softplus(x) + 1e-8.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Descent {
     x: f64,
     first: f64,
@@ -210,10 +232,21 @@ impl Descent {
 
     /// The solution at the temperature before the step, as the weights of a batch do not wait for its own
     /// step.
-    fn step(&mut self, dual: &Dual, learning_rate: f64, epsilon: f64) -> DualSolution {
+    fn solution(&self, dual: &Dual, epsilon: f64) -> DualSolution {
         let temperature = self.x.max(0.0) + (-self.x.abs()).exp().ln_1p() + Self::FLOOR;
         let point = dual.evaluate(temperature);
-        let gradient = (epsilon - point.kl) / (1.0 + (-self.x).exp());
+        DualSolution {
+            temperature,
+            value: point.value,
+            kl: point.kl,
+            gap: (temperature * (epsilon - point.kl)).max(0.0),
+            interior: true,
+        }
+    }
+
+    /// A step of x, after a batch whose weights diverge by `kl`.
+    fn step(&mut self, kl: f64, learning_rate: f64, epsilon: f64) {
+        let gradient = (epsilon - kl) / (1.0 + (-self.x).exp());
         // Only the unstable form has infinite gradients, and no step then.
         if gradient.is_finite() {
             self.steps = self.steps.saturating_add(1);
@@ -222,13 +255,6 @@ impl Descent {
             let first = self.first / (1.0 - 0.9_f64.powi(self.steps));
             let second = self.second / (1.0 - 0.999_f64.powi(self.steps));
             self.x -= learning_rate * first / (second.sqrt() + 1e-8);
-        }
-        DualSolution {
-            temperature,
-            value: point.value,
-            kl: point.kl,
-            gap: (temperature * (epsilon - point.kl)).max(0.0),
-            interior: true,
         }
     }
 }

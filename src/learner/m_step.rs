@@ -14,7 +14,7 @@ use crate::learner::e_step::{EStepSolution, Objective};
 use crate::learner::target_networks::SampledActions;
 use crate::mathematics::advantage::expected_advantage;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Multipliers};
-use crate::networks::{Actor, Optimizer, OptimizerConfig};
+use crate::networks::{Actor, Backward, Optimizer, OptimizerConfig};
 
 /// Settings of the [`MStep`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -149,12 +149,8 @@ impl MStep {
         states: &SampledActions<A::Distribution>,
         solution: &EStepSolution,
     ) -> Result<(A, MStepReport)> {
-        let SampledActions { observations, policy, actions, .. } = states.clone();
-        let weights = solution.weights.clone();
-        match solution.objective {
-            Objective::Likelihood => self.improve(actor, observations, &policy, actions, weights),
-            Objective::Advantage => self.ascend(actor, observations, &policy, actions, weights),
-        }
+        let pieces = self.pieces(actor, states, solution)?;
+        self.take_turns(actor, &pieces)
     }
 
     /// Moves `actor` along the likelihood-ratio gradient of the expected advantage, keeping it near `old`,
@@ -172,17 +168,8 @@ impl MStep {
         actions: Tensor<3>,
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
-        self.check_shapes(actor, &observations, old, &actions, &weights)?;
-        // Without weights the Lagrangian is that of the trust regions alone.
-        let pieces = self.pieces(&observations, old, &actions, &weights.zeros_like());
-        let loss = |piece: &Piece<A::Distribution>, policy: A::Distribution, multipliers: &Multipliers| {
-            let (start, count) = (piece.start, piece.old.states());
-            let actions = actions.clone().narrow(0, start, count);
-            let weights = weights.clone().narrow(0, start, count);
-            let advantage = expected_advantage(&policy, &piece.old, actions, weights);
-            policy.lagrangian(&piece.old, &piece.statistics, multipliers) - advantage
-        };
-        self.take_turns(actor, &pieces, loss)
+        let pieces = self.pieces_of(actor, observations, old, actions, weights, Objective::Advantage)?;
+        self.take_turns(actor, &pieces)
     }
 
     /// Moves `actor` towards the weighted actions, keeping it near `old`, the target policy that sampled
@@ -202,40 +189,22 @@ impl MStep {
         actions: Tensor<3>,
         weights: Tensor<2>,
     ) -> Result<(A, MStepReport)> {
-        self.check_shapes(actor, &observations, old, &actions, &weights)?;
-        let pieces = self.pieces(&observations, old, &actions, &weights);
-        let loss = |piece: &Piece<A::Distribution>, policy: A::Distribution, multipliers: &Multipliers| {
-            policy.lagrangian(&piece.old, &piece.statistics, multipliers)
-        };
-        self.take_turns(actor, &pieces, loss)
+        let pieces = self.pieces_of(actor, observations, old, actions, weights, Objective::Likelihood)?;
+        self.take_turns(actor, &pieces)
     }
 
-    /// Steps on the multipliers and on the policy, down this loss of each piece, in turns.
+    /// Steps on the multipliers and on the policy, in turns.
     fn take_turns<A: Actor>(
         &mut self,
         actor: &A,
         pieces: &[Piece<A::Distribution>],
-        loss: impl Fn(&Piece<A::Distribution>, A::Distribution, &Multipliers) -> Tensor<1> + Sync,
     ) -> Result<(A, MStepReport)> {
         let mut actor = actor.clone();
         let mut turn = 0;
         loop {
-            let policies = on_each(pieces.iter().collect(), |piece: &Piece<_>| {
-                let (policy, backward) = actor.differentiable_policy(piece.observations.clone());
-                let kl = self.relative_kl(&policy.clone().inner(), &piece.old)?.map(|kl| kl * piece.share);
-                Ok((policy, backward, kl))
-            });
-            let policies = policies.into_iter().collect::<Result<Vec<_>>>()?;
-            let zero = self.multipliers.mean.zeros_like();
-            let [kl_mean, kl_covariance] = [0, 1]
-                .map(|which| policies.iter().fold(zero.clone(), |sum, (.., kl)| sum + kl[which].clone()));
-            let report = self.update_multipliers(kl_mean, kl_covariance);
-            let turns = pieces.iter().zip(policies).collect();
-            let gradients = on_each(turns, |(piece, (policy, backward, _))| {
-                backward.gradient(loss(piece, policy, &report.multipliers) * piece.share)
-            });
-            let gradient = gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient);
-            actor = self.optimizer.descend(actor, gradient);
+            let policies = self.policies(&actor, pieces)?;
+            let report = self.update_multipliers(policies.kl.clone());
+            actor = self.descend(actor, policies.gradient(pieces, &report.multipliers));
             turn += 1;
             if turn == self.config.iterations {
                 return Ok((actor, report));
@@ -243,32 +212,90 @@ impl MStep {
         }
     }
 
+    /// The policy on each piece, and how far it is from the old one.
+    pub(crate) fn policies<A: Actor>(
+        &self,
+        actor: &A,
+        pieces: &[Piece<A::Distribution>],
+    ) -> Result<Policies<A>> {
+        let of_pieces = on_each(pieces.iter().collect(), |piece: &Piece<_>| {
+            let (policy, backward) = actor.differentiable_policy(piece.observations.clone());
+            let kl = self.relative_kl(&policy.clone().inner(), &piece.old)?.map(|kl| kl * piece.share);
+            Ok(((policy, backward), kl))
+        });
+        let of_pieces = of_pieces.into_iter().collect::<Result<Vec<_>>>()?;
+        let zero = self.multipliers.mean.zeros_like();
+        let kl =
+            [0, 1].map(|which| of_pieces.iter().fold(zero.clone(), |sum, (_, kl)| sum + kl[which].clone()));
+        Ok(Policies { of_pieces: of_pieces.into_iter().map(|(policy, _)| policy).collect(), kl })
+    }
+
+    /// One projected step on the multipliers, for these C_μ / ε_μ and C_Σ / ε_Σ.
+    pub(crate) fn update_multipliers(&mut self, [kl_mean, kl_covariance]: [Tensor<1>; 2]) -> MStepReport {
+        let ascend = |multiplier: &Tensor<1>, kl: &Tensor<1>, rate: f64| {
+            (multiplier.clone() + (kl.clone() - 1.0) * rate).clamp_min(0.0)
+        };
+        let rates = &self.config.multipliers;
+        self.multipliers = Multipliers {
+            mean: ascend(&self.multipliers.mean, &kl_mean, rates.learning_rate_mean),
+            covariance: ascend(&self.multipliers.covariance, &kl_covariance, rates.learning_rate_covariance),
+        };
+        MStepReport { kl_mean, kl_covariance, multipliers: self.multipliers.clone() }
+    }
+
+    /// A step of the policy against the gradient of the Lagrangian.
+    pub(crate) fn descend<A: Actor>(&mut self, actor: A, gradient: Option<Tensor<1>>) -> A {
+        self.optimizer.descend(actor, gradient)
+    }
+
+    /// The batch in pieces, for an E-step's solution.
+    pub(crate) fn pieces<A: Actor>(
+        &self,
+        actor: &A,
+        states: &SampledActions<A::Distribution>,
+        solution: &EStepSolution,
+    ) -> Result<Vec<Piece<A::Distribution>>> {
+        let SampledActions { observations, policy, actions, .. } = states.clone();
+        let (weights, objective) = (solution.weights.clone(), solution.objective);
+        self.pieces_of(actor, observations, &policy, actions, weights, objective)
+    }
+
     /// The batch in pieces, whose policies and gradients are computed side by side. Where there is one turn
     /// only they take no longer than the critic's step beside it, and are not worth it.
-    fn pieces<D: Distribution>(
+    fn pieces_of<A: Actor>(
         &self,
-        observations: &Tensor<2>,
-        old: &D,
-        actions: &Tensor<3>,
-        weights: &Tensor<2>,
-    ) -> Vec<Piece<D>> {
+        actor: &A,
+        observations: Tensor<2>,
+        old: &A::Distribution,
+        actions: Tensor<3>,
+        weights: Tensor<2>,
+        objective: Objective,
+    ) -> Result<Vec<Piece<A::Distribution>>> {
+        self.check_shapes(actor, &observations, old, &actions, &weights)?;
         let states = old.states();
         let rows =
             if self.config.iterations > 1 && is_cpu(&weights.device()) { ROWS_A_PIECE } else { states };
         let starts: Vec<usize> = (0..states).step_by(rows).collect();
-        on_each(starts, |start| {
+        Ok(on_each(starts, |start| {
             let count = rows.min(states - start);
             let old = old.narrow(start, count);
             let (actions, weights) =
                 (actions.clone().narrow(0, start, count), weights.clone().narrow(0, start, count));
+            let (statistics, advantages) = match objective {
+                Objective::Likelihood => (old.statistics(actions, weights), None),
+                // Without weights the Lagrangian is that of the trust regions alone.
+                Objective::Advantage => {
+                    (old.statistics(actions.clone(), weights.zeros_like()), Some((actions, weights)))
+                }
+            };
             Piece {
-                start,
                 observations: observations.clone().narrow(0, start, count),
-                statistics: old.statistics(actions, weights),
+                statistics,
+                advantages,
                 old,
                 share: count as f64 / states as f64,
             }
-        })
+        }))
     }
 
     /// Checks that policies of this kind have the divergence that is bounded.
@@ -279,6 +306,10 @@ impl MStep {
     /// The multipliers of mean and covariance.
     pub fn multipliers(&self) -> &Multipliers {
         &self.multipliers
+    }
+
+    pub(crate) fn set_multipliers(&mut self, multipliers: Multipliers) {
+        self.multipliers = multipliers;
     }
 
     pub(crate) fn optimizer(&self) -> &Optimizer {
@@ -306,19 +337,6 @@ impl MStep {
         Ok([relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)])
     }
 
-    /// One projected step on the multipliers.
-    fn update_multipliers(&mut self, kl_mean: Tensor<1>, kl_covariance: Tensor<1>) -> MStepReport {
-        let ascend = |multiplier: &Tensor<1>, kl: &Tensor<1>, rate: f64| {
-            (multiplier.clone() + (kl.clone() - 1.0) * rate).clamp_min(0.0)
-        };
-        let rates = &self.config.multipliers;
-        self.multipliers = Multipliers {
-            mean: ascend(&self.multipliers.mean, &kl_mean, rates.learning_rate_mean),
-            covariance: ascend(&self.multipliers.covariance, &kl_covariance, rates.learning_rate_covariance),
-        };
-        MStepReport { kl_mean, kl_covariance, multipliers: self.multipliers.clone() }
-    }
-
     fn check_shapes<A: Actor>(
         &self,
         actor: &A,
@@ -341,14 +359,50 @@ impl MStep {
 }
 
 /// States of a batch, and what the turns of the M-step need of them.
-struct Piece<D: Distribution> {
-    /// Its first state's place in the batch.
-    start: usize,
+#[derive(Debug)]
+pub(crate) struct Piece<D: Distribution> {
     observations: Tensor<2>,
     old: D,
     statistics: D::Statistics,
+    /// Actions and their advantages, where these are what is to be raised.
+    advantages: Option<(Tensor<3>, Tensor<2>)>,
     /// Its part of the batch's states.
     share: f64,
+}
+
+impl<D: Distribution> Piece<D> {
+    fn loss(&self, policy: D, multipliers: &Multipliers) -> Tensor<1> {
+        let lagrangian = |policy: D| policy.lagrangian(&self.old, &self.statistics, multipliers);
+        match &self.advantages {
+            None => lagrangian(policy),
+            Some((actions, weights)) => {
+                let advantage = expected_advantage(&policy, &self.old, actions.clone(), weights.clone());
+                lagrangian(policy) - advantage
+            }
+        }
+    }
+}
+
+/// The policy on each piece of a batch, and the way back from there.
+pub(crate) struct Policies<A: Actor> {
+    of_pieces: Vec<(A::Distribution, Backward<A>)>,
+    /// C_μ / ε_μ and C_Σ / ε_Σ, means over the states, `[k]`.
+    pub(crate) kl: [Tensor<1>; 2],
+}
+
+impl<A: Actor> Policies<A> {
+    /// The gradient of the Lagrangian with these multipliers.
+    pub(crate) fn gradient(
+        self,
+        pieces: &[Piece<A::Distribution>],
+        multipliers: &Multipliers,
+    ) -> Option<Tensor<1>> {
+        let turns = pieces.iter().zip(self.of_pieces).collect();
+        let gradients = on_each(turns, |(piece, (policy, backward)): (&Piece<_>, (_, Backward<A>))| {
+            backward.gradient(piece.loss(policy, multipliers) * piece.share)
+        });
+        gradients.into_iter().flatten().reduce(|sum, gradient| sum + gradient)
+    }
 }
 
 /// Half of the usual batch.

@@ -4,7 +4,6 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::learner::m_step::MStepReport;
-use crate::mathematics::distribution::Distribution;
 use crate::mathematics::dual::DualSolution;
 
 /// The struct of the measures, and their names and values as arrays, from one list of their names.
@@ -72,10 +71,10 @@ measures! {
 
 impl Metrics {
     /// What is measured on the device, `[1]` each, in the order in which [`Self::new`] takes it.
-    pub(crate) fn to_be_read<D: Distribution>(
+    pub(crate) fn to_be_read(
         critic_loss: Tensor<1>,
         report: MStepReport,
-        old: &D,
+        spread: Tensor<1>,
     ) -> [Tensor<1>; 6] {
         [
             critic_loss,
@@ -83,7 +82,7 @@ impl Metrics {
             report.kl_covariance.mean_dim(0),
             report.multipliers.mean.mean_dim(0),
             report.multipliers.covariance.mean_dim(0),
-            old.spread().flatten::<1>(0, 1).mean_dim(0),
+            spread,
         ]
     }
 

@@ -61,10 +61,20 @@ impl<A: Actor, C: Critic> TargetNetworks<A, C> {
     /// copied: from 0 it would take as many copies as the horizon is long.
     #[must_use]
     pub fn prepare(&mut self, actor: A, critic: C, batch: &Batch) -> (A, C) {
-        let seen = &batch.observations;
+        self.prepare_for(actor, critic, &batch.observations, [&batch.rewards, &batch.discounts])
+    }
+
+    /// [`prepare`](Self::prepare) for a batch with these observations, rewards and discounts.
+    pub(crate) fn prepare_for(
+        &mut self,
+        actor: A,
+        critic: C,
+        seen: &Tensor<2>,
+        [rewards, discounts]: [&Tensor<1>; 2],
+    ) -> (A, C) {
         let (actor, mut critic) = both(&seen.device(), || actor.observe(seen), || critic.observe(seen));
         if !std::mem::replace(&mut self.begun, true) {
-            critic = critic.start_from(&mean_value(batch.rewards.clone(), batch.discounts.clone()));
+            critic = critic.start_from(&mean_value(rewards.clone(), discounts.clone()));
             self.copy(&actor, &critic);
         }
         (actor, critic)

@@ -60,7 +60,7 @@ pub struct DualPoint {
 }
 
 /// A minimum of the dual.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct DualSolution {
     /// The minimising temperature η, or the lower bound. 0 stands for the limit η → 0: weights on the best

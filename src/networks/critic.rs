@@ -48,30 +48,35 @@ pub trait Critic: Module + Sync {
         sampled_values(self, observations, actions)
     }
 
-    /// The loss, of one element, whose gradient moves Q(s, a) towards the `targets` `[batch]`, and the critic
-    /// that it is of: this one, after whatever it takes note of in the targets. Nothing that is given has
-    /// gradients. By default the mean of ½ (Q - y)².
-    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+    /// The loss, of one element, whose gradient moves Q(s, a) towards the `targets` `[batch]`, a mean over
+    /// the batch. Nothing that is given has gradients. By default the mean of ½ (Q - y)².
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let [observations, actions] = [observations, actions].map(Tensor::from_inner);
-        let errors = self.values(observations, actions) - Tensor::from_inner(targets);
-        (self, CriticLoss::Squared.of(errors))
+        CriticLoss::Squared.of(self.values(observations, actions) - Tensor::from_inner(targets))
     }
 
     /// [`loss`](Self::loss) of a critic with gradients of its own, and their way back: by autodiff. Override it
     /// where they are known in closed form.
     fn differentiable_loss(
-        self,
+        &self,
         observations: Tensor<2>,
         actions: Tensor<2>,
         targets: Tensor<1>,
-    ) -> (Self, Tensor<1>, Backward<Self>) {
-        loss_by_autodiff(&self, observations, actions, targets)
+    ) -> (Tensor<1>, Backward<Self>) {
+        loss_by_autodiff(self, observations, actions, targets)
     }
 
     /// The same critic after it has seen the observations of a batch, `[batch, observation]` without
     /// gradients, before it learns from it. Override it where the module keeps statistics of them.
     #[must_use]
     fn observe(self, _observations: &Tensor<2>) -> Self {
+        self
+    }
+
+    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it learns
+    /// from them. Override it where the module keeps statistics of them.
+    #[must_use]
+    fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self
     }
 
@@ -130,9 +135,9 @@ pub(super) fn loss_by_autodiff<C: Critic>(
     observations: Tensor<2>,
     actions: Tensor<2>,
     targets: Tensor<1>,
-) -> (C, Tensor<1>, Backward<C>) {
-    let (critic, loss) = with_own_gradients(critic).loss(observations, actions, targets);
-    (critic.clone(), loss, Backward::autodiff(critic))
+) -> (Tensor<1>, Backward<C>) {
+    let critic = with_own_gradients(critic);
+    (critic.loss(observations, actions, targets), Backward::autodiff(critic))
 }
 
 /// How a critic's errors are weighed.

@@ -82,14 +82,6 @@ impl DiscreteQNetwork {
         actions.clamp(0.0, (self.things() - 1) as f64).int()
     }
 
-    /// This critic after it has taken note of the `targets`.
-    fn follow(mut self, targets: &Tensor<1>) -> Self {
-        if is_trainable(&self) {
-            (self.output, self.units) = self.head.follow(self.output, self.units, targets);
-        }
-        self
-    }
-
     /// The loss of what the last hidden layer gives out.
     fn loss_of(&self, features: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let (states, of_each) = (features.dims()[0], self.head.outputs());
@@ -126,32 +118,37 @@ impl Critic for DiscreteQNetwork {
         self.values_of_samples(observations, actions)
     }
 
-    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
-        let critic = self.follow(&targets);
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let observations = Tensor::from_inner(observations);
-        let features = trunk::features(critic.moments.as_ref(), &critic.first, &critic.hidden, observations);
-        let loss = critic.loss_of(features, actions, targets);
-        (critic, loss)
+        let features = trunk::features(self.moments.as_ref(), &self.first, &self.hidden, observations);
+        self.loss_of(features, actions, targets)
     }
 
     fn differentiable_loss(
-        self,
+        &self,
         observations: Tensor<2>,
         actions: Tensor<2>,
         targets: Tensor<1>,
-    ) -> (Self, Tensor<1>, Backward<Self>) {
-        if !(is_host(&observations) && is_trainable(&self)) {
-            return loss_by_autodiff(&self, observations, actions, targets);
+    ) -> (Tensor<1>, Backward<Self>) {
+        if !(is_host(&observations) && is_trainable(self)) {
+            return loss_by_autodiff(self, observations, actions, targets);
         }
-        let critic = with_own_gradients(&self.follow(&targets));
+        let critic = with_own_gradients(self);
         let tape = trunk::recorded(&critic.moments, &critic.first, &critic.hidden, observations);
         let loss = critic.loss_of(tape.features(), actions, targets);
-        (critic.clone(), loss, Backward::recorded(critic, tape))
+        (loss, Backward::recorded(critic, tape))
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
         if is_trainable(&self) {
             self.moments = self.moments.map(|moments| moments.follow_observations(observations));
+        }
+        self
+    }
+
+    fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
+        if is_trainable(&self) {
+            (self.output, self.units) = self.head.follow(self.output, self.units, targets);
         }
         self
     }

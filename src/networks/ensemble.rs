@@ -113,32 +113,30 @@ impl<C: Critic + ModuleDisplay> Critic for Ensemble<C> {
         self.combined(|critic| critic.sampled_values(observations.clone(), actions.clone()))
     }
 
-    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
-        let loss = |critic: C| critic.loss(observations.clone(), actions.clone(), targets.clone());
-        let (critics, losses) = self.critics.into_iter().map(loss).unzip();
-        (Self { critics, combine: self.combine }, total(losses))
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        let loss = |critic: &C| critic.loss(observations.clone(), actions.clone(), targets.clone());
+        total(self.critics.iter().map(loss).collect())
     }
 
     fn differentiable_loss(
-        self,
+        &self,
         observations: Tensor<2>,
         actions: Tensor<2>,
         targets: Tensor<1>,
-    ) -> (Self, Tensor<1>, Backward<Self>) {
-        let (mut critics, mut losses, mut ways) = (Vec::new(), Vec::new(), Vec::new());
-        for critic in self.critics {
-            let (critic, loss, backward) =
-                critic.differentiable_loss(observations.clone(), actions.clone(), targets.clone());
-            critics.push(critic);
-            losses.push(loss);
-            ways.push(backward);
-        }
-        let backward = Backward::joined(ways, |critics| Self { critics, combine: self.combine });
-        (Self { critics, combine: self.combine }, total(losses), backward)
+    ) -> (Tensor<1>, Backward<Self>) {
+        let loss =
+            |critic: &C| critic.differentiable_loss(observations.clone(), actions.clone(), targets.clone());
+        let (losses, ways) = self.critics.iter().map(loss).unzip();
+        let join = |critics| Self { critics, combine: self.combine };
+        (total(losses), Backward::joined(ways, join))
     }
 
     fn observe(self, observations: &Tensor<2>) -> Self {
         self.each(|critic| critic.observe(observations))
+    }
+
+    fn observe_targets(self, targets: &Tensor<1>) -> Self {
+        self.each(|critic| critic.observe_targets(targets))
     }
 
     fn start_from(self, value: &Tensor<1>) -> Self {

@@ -42,7 +42,7 @@ pub(crate) use names::names;
 pub use normalised::{Normalised, PopArt, Rescale};
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use parameters::with_own_gradients;
-pub(crate) use parameters::{device_of, parameter_sum, parameters, with_parameters};
+pub(crate) use parameters::{device_of, is_trainable, parameter_sum, parameters, with_parameters};
 pub(crate) use q_network::QNetwork;
 pub use q_network::QNetworkConfig;
 pub use value_units::rescaled;

@@ -87,14 +87,17 @@ impl<N: Critic + ModuleDisplay> Critic for Normalised<N> {
         self.network.values_of_samples(self.seen(observations), actions)
     }
 
-    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let seen = self.seen(Tensor::from_inner(observations)).inner();
-        let (network, loss) = self.network.loss(seen, actions, targets);
-        (Self { network, ..self }, loss)
+        self.network.loss(seen, actions, targets)
     }
 
     fn observe(self, observations: &Tensor<2>) -> Self {
         self.follow(observations, N::observe)
+    }
+
+    fn observe_targets(self, targets: &Tensor<1>) -> Self {
+        Self { network: self.network.observe_targets(targets), ..self }
     }
 
     fn start_from(self, value: &Tensor<1>) -> Self {
@@ -159,19 +162,22 @@ impl<N: Rescale + ModuleDisplay> Critic for PopArt<N> {
         self.units.values(self.network.values_of_samples(observations, actions))
     }
 
-    fn loss(mut self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
-        if is_trainable(&self.network) {
-            let (units, factor, shift) = self.units.follow(&targets);
-            self = Self { units, network: self.network.rescale(factor, shift) };
-        }
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let [observations, actions] = [observations, actions].map(Tensor::from_inner);
         let outputs = self.network.values(observations, actions);
-        let errors = self.units.errors(outputs, Tensor::from_inner(targets));
-        (self, CriticLoss::Squared.of(errors))
+        CriticLoss::Squared.of(self.units.errors(outputs, Tensor::from_inner(targets)))
     }
 
     fn observe(self, observations: &Tensor<2>) -> Self {
         Self { network: self.network.observe(observations), ..self }
+    }
+
+    fn observe_targets(self, targets: &Tensor<1>) -> Self {
+        if !is_trainable(&self.network) {
+            return self;
+        }
+        let (units, factor, shift) = self.units.follow(targets);
+        Self { units, network: self.network.rescale(factor, shift) }
     }
 
     fn start_from(self, value: &Tensor<1>) -> Self {

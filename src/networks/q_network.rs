@@ -165,14 +165,6 @@ impl QNetwork {
         Tensor::cat(numbers.into_iter().chain(choices).collect(), 1)
     }
 
-    /// This critic after it has taken note of the `targets`.
-    fn follow(mut self, targets: &Tensor<1>) -> Self {
-        if is_trainable(&self) {
-            (self.output, self.units) = self.head.follow(self.output, self.units, targets);
-        }
-        self
-    }
-
     /// The loss of these outputs, `[batch, outputs]`, which have gradients.
     fn loss_of(&self, outputs: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         self.head.loss(outputs, targets, self.units.as_ref())
@@ -240,35 +232,39 @@ impl Critic for QNetwork {
         }
     }
 
-    fn loss(self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> (Self, Tensor<1>) {
-        let critic = self.follow(&targets);
-        let outputs = critic.outputs(Tensor::from_inner(observations), Tensor::from_inner(actions));
-        let loss = critic.loss_of(outputs, targets);
-        (critic, loss)
+    fn loss(&self, observations: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
+        self.loss_of(self.outputs(Tensor::from_inner(observations), Tensor::from_inner(actions)), targets)
     }
 
     fn differentiable_loss(
-        self,
+        &self,
         observations: Tensor<2>,
         actions: Tensor<2>,
         targets: Tensor<1>,
-    ) -> (Self, Tensor<1>, Backward<Self>) {
-        if !(is_host(&observations) && is_trainable(&self)) {
-            return loss_by_autodiff(&self, observations, actions, targets);
+    ) -> (Tensor<1>, Backward<Self>) {
+        if !(is_host(&observations) && is_trainable(self)) {
+            return loss_by_autodiff(self, observations, actions, targets);
         }
-        let critic = with_own_gradients(&self.follow(&targets));
+        let critic = with_own_gradients(self);
         let seen = normalised(critic.moments.valid().as_ref(), observations);
         let tape = Tape::record(
             vec![(seen, &critic.observation), (critic.encoded(actions), &critic.action)],
             &critic.hidden,
         );
         let loss = critic.loss_of(critic.output.forward(tape.features()), targets);
-        (critic.clone(), loss, Backward::recorded(critic, tape))
+        (loss, Backward::recorded(critic, tape))
     }
 
     fn observe(mut self, observations: &Tensor<2>) -> Self {
         if is_trainable(&self) {
             self.moments = self.moments.map(|moments| moments.follow_observations(observations));
+        }
+        self
+    }
+
+    fn observe_targets(mut self, targets: &Tensor<1>) -> Self {
+        if is_trainable(&self) {
+            (self.output, self.units) = self.head.follow(self.output, self.units, targets);
         }
         self
     }

@@ -149,7 +149,8 @@ fn critic_step() {
             let observations = random(2, [STATES, OBSERVATION], device);
             let actions = random(3, [STATES, ACTION], device).clamp(-1.0, 1.0);
             let targets = random(5, [STATES], device);
-            let (critic, loss) = critic.loss(observations.clone(), actions.clone(), targets);
+            let critic = critic.observe_targets(&targets);
+            let loss = critic.loss(observations.clone(), actions.clone(), targets);
             let read = numbers(&loss.clone().inner());
             let after = optimizer.step(critic.clone(), loss).valid();
             let before = numbers(&critic.valid().values(observations.clone(), actions.clone()));

@@ -275,9 +275,10 @@ fn gradients_of_their_networks_are_those_of_autodiff() {
             assert!(off <= 3e-6 * largest + 1e-7, "off by {off}, the largest is {largest}");
         };
 
-        let (_, own, backward) =
-            critic.clone().differentiable_loss(seen.clone(), actions.clone(), targets.clone());
-        let (burns, loss) = with_own_gradients(&critic).loss(seen.clone(), actions.clone(), targets.clone());
+        let critic = critic.observe_targets(&targets);
+        let (own, backward) = critic.differentiable_loss(seen.clone(), actions.clone(), targets.clone());
+        let burns = with_own_gradients(&critic);
+        let loss = burns.loss(seen.clone(), actions.clone(), targets.clone());
         alike(own.clone().inner(), loss.clone().inner());
         let by_autodiff = mpo::networks::Backward::autodiff(burns).gradient(loss).unwrap();
         alike(backward.gradient(own).unwrap(), by_autodiff);

@@ -56,14 +56,15 @@ fn gradients_of_critics_are_those_of_autodiff() {
         for batch in [1, 2, 100] {
             let (observations, actions) = (normals(rng, [batch, OBSERVATION]), normals(rng, [batch, ACTION]));
             let targets = normals::<1>(rng, [batch]) * 3.0 + 10.0;
-            let critic = critic(network.clone()).observe(&observations);
-            let (own, own_loss, backward) =
-                critic.clone().differentiable_loss(observations.clone(), actions.clone(), targets.clone());
-            let (burns, loss) = with_own_gradients(&critic).loss(observations, actions, targets);
+            let critic = critic(network.clone()).observe(&observations).observe_targets(&targets);
+            let (own_loss, backward) =
+                critic.differentiable_loss(observations.clone(), actions.clone(), targets.clone());
+            let burns = with_own_gradients(&critic);
+            let loss = burns.loss(observations, actions, targets);
             let what = format!("{network:?}, {batch} rows");
             assert_alike(own_loss.clone().inner(), loss.clone().inner(), &what);
             let gradient = backward.gradient(own_loss).unwrap();
-            assert_eq!(gradient.dims(), [own.num_params()]);
+            assert_eq!(gradient.dims(), [critic.num_params()]);
             assert_alike(gradient, Backward::autodiff(burns).gradient(loss).unwrap(), &what);
         }
     }

@@ -67,15 +67,15 @@ fn own_code_computes_what_burn_computes() {
             let (rng, what) = (&mut rng(2), format!("{space:?}, {distribution:?}, {on}"));
             let (seen, taken) = (normals(rng, [60, OBSERVATION]), actions(rng, space, 60));
             let targets = normals::<1>(rng, [60]) * 3.0 + 10.0;
-            let critic = critic(&config, space, 1).observe(&seen);
-            let (own, loss, backward) =
-                critic.clone().differentiable_loss(seen.clone(), taken.clone(), targets.clone());
-            let (burns, burns_loss) = with_own_gradients(&critic).loss(seen.clone(), taken, targets);
+            let critic = critic(&config, space, 1).observe(&seen).observe_targets(&targets);
+            let (loss, backward) = critic.differentiable_loss(seen.clone(), taken.clone(), targets.clone());
+            let burns = with_own_gradients(&critic);
+            let burns_loss = burns.loss(seen.clone(), taken, targets);
             alike(loss.clone().inner(), burns_loss.clone().inner(), &what);
             let by_autodiff = Backward::autodiff(burns).gradient(burns_loss).unwrap();
             alike(backward.gradient(loss).unwrap(), by_autodiff, &what);
             let sampled = actions(rng, space, 60 * 5).reshape([60, 5, space.size()]);
-            let noted = own.valid();
+            let noted = critic.valid();
             let one = noted.sampled_values(seen.clone(), sampled.clone());
             alike(one.clone(), noted.values_of_samples(seen.clone(), sampled.clone()), &what);
             let third = noted.values(seen, sampled.narrow(1, 2, 1).squeeze_dim(1));
@@ -100,9 +100,10 @@ fn distributions_learn_values_in_any_unit() {
         let value = |taken: Tensor<2>| taken.square().squeeze_dim::<1>(1) * -2.0 * unit + offset;
         for _ in 0..1200 {
             let (seen, taken) = (normals(rng, [128, OBSERVATION]), normals(rng, [128, 1]).tanh());
-            let (noted, loss, backward) =
-                critic.observe(&seen).differentiable_loss(seen, taken.clone(), value(taken));
-            critic = optimizer.descend(noted, backward.gradient(loss));
+            let targets = value(taken.clone());
+            critic = critic.observe(&seen).observe_targets(&targets);
+            let (loss, backward) = critic.differentiable_loss(seen, taken, targets);
+            critic = optimizer.descend(critic, backward.gradient(loss));
         }
         let (seen, taken) = (normals(rng, [200, OBSERVATION]), normals(rng, [200, 1]).tanh());
         let errors = (critic.valid().values(seen, taken.clone()) - value(taken)) / unit;
@@ -154,21 +155,20 @@ fn the_critics_of_an_ensemble_learn_as_they_would_alone() {
     let rng = &mut rng(5);
     let (seen, taken) = (normals(rng, [50, OBSERVATION]), normals(rng, [50, 2]));
     let targets = normals::<1>(rng, [50]);
-    let whole = ensemble(2, Combine::Minimum, &QNetworkConfig::default()).observe(&seen);
+    let whole = ensemble(2, Combine::Minimum, &QNetworkConfig::default());
+    let whole = whole.observe(&seen).observe_targets(&targets);
     let mut expected = Vec::new();
     for critic in whole.critics() {
-        let (_, loss, backward) =
-            critic.clone().differentiable_loss(seen.clone(), taken.clone(), targets.clone());
+        let (loss, backward) = critic.differentiable_loss(seen.clone(), taken.clone(), targets.clone());
         expected.extend(numbers(&backward.gradient(loss).unwrap()));
     }
-    let (own, loss, backward) =
-        whole.clone().differentiable_loss(seen.clone(), taken.clone(), targets.clone());
+    let (loss, backward) = whole.differentiable_loss(seen.clone(), taken.clone(), targets.clone());
     assert_eq!(numbers(&backward.gradient(loss).unwrap()), expected);
-    assert_ne!(numbers(&own.critics()[0].valid().values(seen.clone(), taken.clone())), [0.0; 50]);
+    assert_ne!(numbers(&whole.critics()[0].valid().values(seen.clone(), taken.clone())), [0.0; 50]);
     // By autodiff too, as a critic of the caller's own is.
     let copy = with_own_gradients(&whole);
-    let (noted, loss) = copy.loss(seen, taken, targets);
-    let by_autodiff = numbers(&Backward::autodiff(noted).gradient(loss).unwrap());
+    let loss = copy.loss(seen, taken, targets);
+    let by_autodiff = numbers(&Backward::autodiff(copy).gradient(loss).unwrap());
     let largest = expected.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     assert!(
         by_autodiff.iter().zip(&expected).all(|(one, other)| (one - other).abs() < 1e-5 * largest + 1e-7)

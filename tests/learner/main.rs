@@ -17,6 +17,7 @@ mod common {
 
 mod agent;
 mod bandits;
+mod chief;
 mod choices;
 mod closed_form;
 mod critics;

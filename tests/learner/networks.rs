@@ -42,11 +42,6 @@ fn critic_with_values(network: &NetworkConfig, normalise_values: bool) -> QNetwo
     QNetwork::new(&of_critic(network, normalise_values), OBSERVATION, ACTION, &Device::flex(), rng).unwrap()
 }
 
-/// The critic after it has taken note of these targets.
-fn after(critic: QNetwork, observations: &Tensor<2>, actions: &Tensor<2>, targets: &Tensor<1>) -> QNetwork {
-    critic.loss(observations.clone(), actions.clone(), targets.clone()).0
-}
-
 fn actor(network: NetworkConfig, covariance: Covariance) -> mpo::Result<GaussianActor> {
     actor_with_mean(network, covariance, false)
 }
@@ -302,14 +297,14 @@ fn the_units_of_values_change_no_value() {
     for network in networks() {
         let first: Tensor<1> = normals(rng, [20, 1]).squeeze_dim(1);
         let critic = critic_with_values(&network, true);
-        let (mut critic, mut largest) = (after(critic, &observations, &actions, &first), 0.0_f32);
+        let (mut critic, mut largest) = (critic.observe_targets(&first), 0.0_f32);
         for (mean, deviation) in [(0.0_f32, 1e-3_f32), (-3.0, 0.01), (0.0, 1.0), (200.0, 50.0), (1e4, 1e3)] {
             let targets: Tensor<1> = normals(rng, [20, 1]).squeeze_dim::<1>(1) * deviation + mean;
             let values =
                 |critic: &QNetwork| numbers(critic.valid().values(observations.clone(), actions.clone()));
             let before = values(&critic);
-            let (noted, loss) = critic.loss(observations.clone(), actions.clone(), targets);
-            critic = noted;
+            critic = critic.observe_targets(&targets);
+            let loss = critic.loss(observations.clone(), actions.clone(), targets);
             // Single precision, of the largest numbers that the units were made of.
             largest =
                 before.iter().fold(largest.max(mean.abs() + deviation), |most, value| most.max(value.abs()));
@@ -331,7 +326,7 @@ fn the_first_targets_say_where_values_begin() {
     let (observations, actions) = (normals(rng, [20, OBSERVATION]), normals(rng, [20, ACTION]));
     for network in networks() {
         let targets = Tensor::full([20], -5.0, &Device::flex());
-        let critic = after(critic_with_values(&network, true), &observations, &actions, &targets);
+        let critic = critic_with_values(&network, true).observe_targets(&targets);
         for value in numbers(critic.valid().values(observations.clone(), actions.clone())) {
             assert!((value + 5.0).abs() < 0.01, "{network:?}: {value}");
         }
@@ -347,8 +342,8 @@ fn errors_are_weighed_in_units_of_the_targets_spread() {
     let unit = 500.0_f32.sqrt();
     for network in networks() {
         for (normalise_values, expected) in [(true, 3.0 / unit), (false, 3.0)] {
-            let critic = critic_with_values(&network, normalise_values);
-            let (critic, loss) = critic.loss(observations.clone(), actions.clone(), targets.clone());
+            let critic = critic_with_values(&network, normalise_values).observe_targets(&targets);
+            let loss = critic.loss(observations.clone(), actions.clone(), targets.clone());
             let critic = critic.valid();
             let of = |values: [[f32; 2]; 1]| {
                 numbers(critic.in_units(Tensor::from_floats(values, &Device::flex())))
@@ -379,8 +374,9 @@ fn values_of_all_sizes_are_learnt_alike() {
         let mut optimizer = Optimizer::new(config).unwrap();
         let targets = shape.clone() * size;
         for _ in 0..100 {
-            let (noted, loss) = critic.loss(observations.clone(), actions.clone(), targets.clone());
-            critic = optimizer.step(noted, loss);
+            critic = critic.observe_targets(&targets);
+            let loss = critic.loss(observations.clone(), actions.clone(), targets.clone());
+            critic = optimizer.step(critic, loss);
         }
         let errors = critic.valid().values(observations.clone(), actions.clone()) - targets;
         errors.square().mean().sqrt().into_scalar::<f32>() / size
