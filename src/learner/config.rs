@@ -169,6 +169,7 @@ impl MpoConfig {
             action_penalty: None,
             m_step: MStepConfig {
                 epsilon_mean: 0.1,
+                epsilon_choice: 0.1,
                 epsilon_covariance: 1e-4,
                 constraint: Constraint::Joint,
                 iterations: 5,

@@ -21,8 +21,11 @@ use crate::networks::{Actor, Backward, Optimizer, OptimizerConfig};
 #[serde(default, deny_unknown_fields)]
 pub struct MStepConfig {
     /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one
-    /// constraint a dimension it holds for each dimension. It bounds all of a choice's divergence.
+    /// constraint a dimension it holds for each dimension.
     pub epsilon_mean: f64,
+    /// How far (in nats) the probabilities of a choice may move away from the target policy's. Accepted: above
+    /// 0. With one constraint for numbers and choices together `epsilon_mean` is that of all.
+    pub epsilon_choice: f64,
     /// ε_Σ, the same for the covariance; far smaller, so that the policy keeps exploring. Accepted: above 0.
     pub epsilon_covariance: f64,
     /// One constraint for the whole action, or one for each of its dimensions.
@@ -55,6 +58,7 @@ impl Default for MStepConfig {
     fn default() -> Self {
         Self {
             epsilon_mean: 0.0025,
+            epsilon_choice: 0.05,
             epsilon_covariance: 1e-5,
             constraint: Constraint::PerDimension,
             iterations: 1,
@@ -88,7 +92,8 @@ pub struct MStep {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct MStepReport {
-    /// C_μ / ε_μ before the last step on the policy: above 1 the constraint is violated.
+    /// C_μ / ε_μ before the last step on the policy: above 1 the constraint is violated. Of a choice, its
+    /// divergence over its own ε.
     pub kl_mean: Tensor<1>,
     /// C_Σ / ε_Σ before the last step on the policy.
     pub kl_covariance: Tensor<1>,
@@ -105,6 +110,7 @@ impl MStep {
         let multipliers = &config.multipliers;
         for (field, value) in [
             ("MStepConfig::epsilon_mean", config.epsilon_mean),
+            ("MStepConfig::epsilon_choice", config.epsilon_choice),
             ("MStepConfig::epsilon_covariance", config.epsilon_covariance),
             ("MultiplierConfig::learning_rate_mean", multipliers.learning_rate_mean),
             ("MultiplierConfig::learning_rate_covariance", multipliers.learning_rate_covariance),
@@ -333,8 +339,20 @@ impl MStep {
         let shape = [policy.states(), self.multipliers.mean.dims()[0]];
         check_shape("the divergence of means", &mean.dims(), &shape)?;
         check_shape("the divergence of covariances", &covariance.dims(), &shape)?;
-        let relative = |kl: Tensor<2>, epsilon: f64| kl.mean_dim(0).squeeze_dim::<1>(0) / epsilon;
-        Ok([relative(mean, self.config.epsilon_mean), relative(covariance, self.config.epsilon_covariance)])
+        let over_states = |kl: Tensor<2>| kl.mean_dim(0).squeeze_dim::<1>(0);
+        let MStepConfig { epsilon_mean, epsilon_choice, epsilon_covariance, .. } = self.config;
+        let mean = over_states(mean);
+        let (constraints, choices) = (mean.dims()[0], policy.choices());
+        let mean = if choices == policy.action_size() {
+            mean / epsilon_choice
+        } else if choices == 0 || constraints == 1 {
+            mean / epsilon_mean
+        } else {
+            let numbers = constraints - choices;
+            let of_numbers = mean.clone().narrow(0, 0, numbers) / epsilon_mean;
+            Tensor::cat(vec![of_numbers, mean.narrow(0, numbers, choices) / epsilon_choice], 0)
+        };
+        Ok([mean, over_states(covariance) / epsilon_covariance])
     }
 
     fn check_shapes<A: Actor>(

@@ -104,6 +104,10 @@ impl Distribution for Categorical {
         self.log_probabilities.len()
     }
 
+    fn choices(&self) -> usize {
+        self.action_size()
+    }
+
     /// The quantile of the noise's own: the first thing whose cumulative probability reaches it.
     fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
         let [states, samples, _] = noise.dims();

@@ -39,6 +39,12 @@ pub trait Distribution: Debug + Clone + Send + Sync {
         self.log_probability(action).squeeze_dim(1)
     }
 
+    /// How many of the components, the last ones, are choices, whose trust region has a bound of its own. None
+    /// by default.
+    fn choices(&self) -> usize {
+        0
+    }
+
     /// All actions that there are, where they can be listed and are few enough to be evaluated each: the
     /// E-step and the critic's targets then go over them, rather than over samples. None by default.
     fn enumerate(&self) -> Option<Enumeration> {

@@ -39,6 +39,10 @@ impl<D: Distribution, E: Distribution> Distribution for Independent<D, E> {
         self.first.action_size() + self.second.action_size()
     }
 
+    fn choices(&self) -> usize {
+        self.first.choices() + self.second.choices()
+    }
+
     fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
         let (first, second) = self.split(noise);
         side_by_side(self.first.sample(first), self.second.sample(second))

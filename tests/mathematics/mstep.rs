@@ -4,10 +4,13 @@ use crate::common::difference::largest_difference;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use mpo::Distribution;
-use mpo::networks::{Activation, Covariance, GaussianActorConfig, NetworkConfig, Optimizer, OptimizerConfig};
+use mpo::networks::{
+    Activation, CategoricalActorConfig, Covariance, GaussianActorConfig, NetworkConfig, Optimizer,
+    OptimizerConfig,
+};
 use mpo::{
-    Actor, Constraint, Error, Gaussian, GaussianActor, MStep, MStepConfig, MStepReport, MultiplierConfig,
-    Rng, Scale, Stream,
+    Actor, CategoricalActor, Constraint, Error, Gaussian, GaussianActor, IndependentActors, MStep,
+    MStepConfig, MStepReport, MultiplierConfig, Rng, Scale, Stream,
 };
 use proptest::prelude::*;
 
@@ -44,6 +47,7 @@ fn actor(covariance: Covariance, initial_standard_deviation: f64, rng: &mut Rng)
 fn config(constraint: Constraint) -> MStepConfig {
     MStepConfig {
         epsilon_mean: 0.1,
+        epsilon_choice: 0.1,
         epsilon_covariance: 0.01,
         constraint,
         iterations: 5,
@@ -360,6 +364,7 @@ fn bad_settings_are_refused_by_name() {
     for bad in [-1.0, f64::NAN, f64::INFINITY, 0.0] {
         for (field, set) in [
             ("MStepConfig::epsilon_mean", (|c, x| c.epsilon_mean = x) as fn(&mut MStepConfig, f64)),
+            ("MStepConfig::epsilon_choice", |c, x| c.epsilon_choice = x),
             ("MStepConfig::epsilon_covariance", |c, x| c.epsilon_covariance = x),
             ("MultiplierConfig::learning_rate_mean", |c, x| c.multipliers.learning_rate_mean = x),
             ("MultiplierConfig::learning_rate_covariance", |c, x| c.multipliers.learning_rate_covariance = x),
@@ -409,4 +414,42 @@ fn turns_are_one_after_the_other_whatever_the_size_of_the_batch() {
             assert!(largest_difference(&multipliers(report), &multipliers(last)) <= 1e-5);
         }
     }
+}
+
+/// Numbers and choices have trust regions of their own, unless one constraint is for both.
+#[test]
+fn choices_have_their_own_bound() {
+    let device = Device::flex();
+    let of = |seed| {
+        let mut rng = Rng::stream(seed, Stream::Weights);
+        let numbers = actor(Covariance::Diagonal, 0.3, &mut rng);
+        let choices = CategoricalActorConfig::default();
+        let choices = CategoricalActor::new(&choices, OBSERVATION, &[3, 4], &device, &mut rng).unwrap();
+        IndependentActors::new(numbers, choices).unwrap()
+    };
+    let (now, before) = (of(1), of(2));
+    let mut rng = Rng::stream(3, Stream::Weights);
+    let observations: Tensor<2> = normals(&mut rng, [6, OBSERVATION]);
+    let old = before.valid().policy(observations.clone());
+    let actions = old.sample(normals(&mut rng, [6, 5, ACTION + 2]));
+    let weights = Tensor::ones([6, 5], &device) / 5.0;
+    let report = |constraint, epsilon_choice| {
+        let config = MStepConfig { epsilon_choice, iterations: 1, ..config(constraint) };
+        let mut m_step = MStep::new(config, ACTION + 2, &device).unwrap();
+        let (actions, weights) = (actions.clone(), weights.clone());
+        let (_, report) = m_step.improve(&now, observations.clone(), &old, actions, weights).unwrap();
+        report.kl_mean.into_data().try_into_vec::<f32>().unwrap()
+    };
+    let kl =
+        now.valid().policy(observations.clone()).divergence(&old, Constraint::PerDimension).unwrap().mean;
+    let kl = kl.mean_dim(0).into_data().try_into_vec::<f32>().unwrap();
+    let found = report(Constraint::PerDimension, 0.025);
+    for (component, (found, kl)) in found.iter().zip(&kl).enumerate() {
+        let epsilon = if component < ACTION { 0.1 } else { 0.025 };
+        assert!(
+            *kl > 0.0 && (found - kl / epsilon).abs() < 1e-4 * kl / epsilon,
+            "{component}: {found}, {kl}"
+        );
+    }
+    assert_eq!(report(Constraint::Joint, 0.025), report(Constraint::Joint, 0.1));
 }

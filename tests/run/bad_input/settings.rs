@@ -13,7 +13,7 @@ pub type Number = (&'static str, fn(&mut MpoConfig, f64), ([f64; 4], &'static st
 pub type Wrong<T> = (&'static str, fn(&mut T), &'static str);
 
 /// Of agents, whose values are real numbers.
-pub const NUMBERS: [Number; 23] = [
+pub const NUMBERS: [Number; 24] = [
     ("MpoConfig::average_rate", |c, x| c.average_rate = x, ([0.0, -0.1, 1.1, f64::NAN], "above 0, to 1")),
     ("MpoConfig::discount", |c, x| c.discount = x, UNIT),
     ("Retrace::lambda", |c, x| c.evaluation = PolicyEvaluation::Retrace { steps: 2, lambda: x }, UNIT),
@@ -32,6 +32,7 @@ pub const NUMBERS: [Number; 23] = [
     ("GradientStep::learning_rate", |c, x| c.e_step.solver = solver(x, 1.0), POSITIVE),
     ("GradientStep::initial_temperature", |c, x| c.e_step.solver = solver(0.1, x), POSITIVE),
     ("MStepConfig::epsilon_mean", |c, x| c.m_step.epsilon_mean = x, POSITIVE),
+    ("MStepConfig::epsilon_choice", |c, x| c.m_step.epsilon_choice = x, POSITIVE),
     (
         "MultiplierConfig::initial_covariance",
         |c, x| c.m_step.multipliers.initial_covariance = x,
