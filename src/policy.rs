@@ -140,7 +140,7 @@ impl<A: Actor> Policy<A> {
 const FILE: Kind = Kind {
     name: "mpo policy",
     version: 2,
-    accepted: "a policy file of format version 2, which mpo 0.1 writes and reads",
+    accepted: "a policy file of format version 2, which mpo 0.2 writes and reads",
 };
 
 /// What stands in a policy's file beside its parameters.

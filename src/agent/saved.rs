@@ -15,7 +15,7 @@ use crate::networks::{Actor, Critic};
 const FILE: Kind = Kind {
     name: "mpo agent",
     version: 2,
-    accepted: "an agent's file of format version 2, which mpo 0.1 writes and reads",
+    accepted: "an agent's file of format version 2, which mpo 0.2 writes and reads",
 };
 
 /// What stands in the file beside its tensors.

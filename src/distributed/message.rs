@@ -91,7 +91,7 @@ pub(crate) fn of_bytes<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Refused> 
 const SNAPSHOT: Kind = Kind {
     name: "mpo snapshot",
     version: FORMAT,
-    accepted: "a policy of format version 1, which mpo 0.1 sends and takes: let all run the same version",
+    accepted: "a policy of format version 1, which mpo 0.2 sends and takes: let all run the same version",
 };
 
 /// How a policy is explored with.

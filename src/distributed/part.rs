@@ -91,7 +91,7 @@ pub(crate) struct About {
 const PART: Kind = Kind {
     name: "mpo experience",
     version: FORMAT,
-    accepted: "experience of format version 1, which mpo 0.1 sends and takes: let all run the same version",
+    accepted: "experience of format version 1, which mpo 0.2 sends and takes: let all run the same version",
 };
 
 /// What stands before the numbers.

@@ -563,13 +563,16 @@ fn other_versions_are_refused_with_who_can_read_them() {
         let path = newest.join(name);
         let mut contents = fs::read(&path).unwrap();
         if name == "agent.mpo" {
-            let changes =
-                [(r#""format_version\":2"#, r#""format_version\":9"#), (r#"\"0.1.0\""#, r#"\"7.8.9\""#)];
+            let changes = [
+                (r#""format_version\":2"#, r#""format_version\":9"#),
+                (concat!(r#"\"#, '"', env!("CARGO_PKG_VERSION"), r#"\"#, '"'), r#"\"7.8.9\""#),
+            ];
             contents = rewritten(&contents, &changes);
         } else {
             contents.truncate(contents.len() - 4);
             contents["mpo ".len() + name.len() - ".mpo".len()] = other;
-            let place = contents.windows(7).position(|window| window == b"\"0.1.0\"").unwrap();
+            let version = concat!('"', env!("CARGO_PKG_VERSION"), '"').as_bytes();
+            let place = contents.windows(version.len()).position(|window| window == version).unwrap();
             assert!(place < 100);
             contents[place..place + 7].copy_from_slice(b"\"7.8.9\"");
             contents.extend(crc32fast::hash(&contents).to_le_bytes());
@@ -579,7 +582,7 @@ fn other_versions_are_refused_with_who_can_read_them() {
         assert!(matches!(error, Error::Format { .. }), "{error:?}");
         let found = format!("format version {other}");
         let own = if name == "run.mpo" { 3 } else { 2 };
-        let accepted = format!("format version {own}, which mpo 0.1");
+        let accepted = format!("format version {own}, which mpo 0.2");
         for words in [name, &found, "mpo 7.8.9", &accepted] {
             assert!(error.to_string().contains(words), "{error}");
         }

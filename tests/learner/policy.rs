@@ -129,9 +129,12 @@ fn other_versions_and_other_files_are_named() {
     let folder = TempDir::new().unwrap();
     let path = saved(&folder, &agent(Covariance::Full, vec![2], true));
     let whole = fs::read(&path).unwrap();
-    let changes = [(r#""format_version\":2"#, r#""format_version\":3"#), (r#"\"0.1.0\""#, r#"\"7.8.9\""#)];
+    let changes = [
+        (r#""format_version\":2"#, r#""format_version\":3"#),
+        (concat!(r#"\"#, '"', env!("CARGO_PKG_VERSION"), r#"\"#, '"'), r#"\"7.8.9\""#),
+    ];
     fs::write(&path, rewritten(&whole, &changes)).unwrap();
-    refused(&path, &["version 3", "mpo 7.8.9", "version 2", "mpo 0.1"]);
+    refused(&path, &["version 3", "mpo 7.8.9", "version 2", "mpo 0.2"]);
     fs::write(&path, b"mpo policy\x01\0\0\0 and the rest").unwrap();
     refused(&path, &["version 1", "mpo 0.1", "version 2"]);
     fs::write(&path, rewritten(&whole, &[("mpo policy", "mpo broom")])).unwrap();

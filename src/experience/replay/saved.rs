@@ -12,7 +12,7 @@ use crate::files::file::{self, Input, Refusal};
 const FILE: file::Kind = file::Kind {
     name: "mpo replay",
     version: 2,
-    accepted: "a replay's file of format version 2, which mpo 0.1 writes and reads; version 1 was that of its \
+    accepted: "a replay's file of format version 2, which mpo 0.2 writes and reads; version 1 was that of its \
                development",
 };
 

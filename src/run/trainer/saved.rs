@@ -20,7 +20,7 @@ use crate::run::observer::Event;
 const FILE: Kind = Kind {
     name: "mpo run",
     version: 3,
-    accepted: "a run's file of format version 3, which mpo 0.1 writes and reads",
+    accepted: "a run's file of format version 3, which mpo 0.2 writes and reads",
 };
 
 /// The files of a checkpoint.
