@@ -78,7 +78,8 @@ pub struct Step {
     pub reward: f32,
     /// The task itself ended: no reward can follow, so nothing is bootstrapped from the observation.
     pub terminated: bool,
-    /// The episode was cut off, as by a time limit: the value of the observation still counts.
+    /// The episode was cut off, as by a time limit: the value of the observation still counts. Where both are
+    /// said it terminated.
     pub truncated: bool,
 }
 

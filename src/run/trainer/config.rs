@@ -27,7 +27,8 @@ pub struct TrainerConfig {
     /// trained in, an evaluation waits for the end of an episode.
     pub evaluation_period: u64,
     /// The episodes of an evaluation; with 0 there is none. As they are, not more than half as many steps go
-    /// to evaluations as to training, in episodes of up to 1,000 steps.
+    /// to evaluations as to training, in episodes of up to 1,000 steps. One that has not ended after a million
+    /// steps is an error.
     pub evaluation_episodes: usize,
     /// The environment steps between two reports of the metrics, which are means over the updates since the
     /// last. What is left at the end of a run is reported there. Accepted: at least 1.

@@ -4,7 +4,7 @@ use super::Trainer;
 use super::run::Run;
 use super::state::State;
 use crate::checks::check;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::experience::checked::Checked;
 use crate::experience::vector::VectorEnvironment;
 use crate::networks::{Actor, Critic};
@@ -113,12 +113,23 @@ pub(super) struct Evaluating {
     rows: Vec<Playing>,
     episodes: usize,
     returns: Vec<f64>,
+    /// The steps after which an episode is taken for one without end.
+    longest: u64,
 }
+
+/// No task is known that takes so long.
+const LONGEST: u64 = 1_000_000;
 
 struct Playing {
     row: usize,
-    /// The latest observation and the sum of the rewards of its episode, if it plays one.
-    episode: Option<(Vec<f32>, f64)>,
+    /// If it plays one.
+    episode: Option<Episode>,
+}
+
+struct Episode {
+    observation: Vec<f32>,
+    sum: f64,
+    steps: u64,
 }
 
 impl Evaluating {
@@ -126,7 +137,7 @@ impl Evaluating {
     pub fn new(mut rows: Vec<usize>, episodes: usize) -> Self {
         rows.truncate(episodes);
         let rows = rows.into_iter().map(|row| Playing { row, episode: None }).collect();
-        Self { rows, episodes, returns: Vec::with_capacity(episodes) }
+        Self { rows, episodes, returns: Vec::with_capacity(episodes), longest: LONGEST }
     }
 
     /// What was found, once all episodes are played.
@@ -151,12 +162,13 @@ impl Evaluating {
             let seeds: Vec<_> = free.iter().map(|&(seed, _)| seed).collect();
             for ((_, episode), began) in free.into_iter().zip(environment.reset(&seeds)) {
                 match began {
-                    Ok(observation) => *episode = Some((observation, 0.0)),
+                    Ok(observation) => *episode = Some(Episode { observation, sum: 0.0, steps: 0 }),
                     Err(error) => played.push(Err(error)),
                 }
             }
         }
-        let under_way = |playing: &'_ Playing| Some((playing.row, playing.episode.as_ref()?.0.clone()));
+        let under_way =
+            |playing: &'_ Playing| Some((playing.row, playing.episode.as_ref()?.observation.clone()));
         let observations: Vec<_> = self.rows.iter().filter_map(under_way).collect();
         if observations.is_empty() {
             return Ok(played);
@@ -168,20 +180,79 @@ impl Evaluating {
         let steps = environment.step(&asked)?;
         let episodes = self.rows.iter_mut().map(|playing| &mut playing.episode);
         for (episode, step) in episodes.filter(|episode| episode.is_some()).zip(steps) {
-            let sum = episode.take().map_or(0.0, |(_, sum)| sum);
+            let (sum, steps) = episode.take().map_or((0.0, 0), |episode| (episode.sum, episode.steps));
             match step {
                 Ok(step) => {
-                    let sum = sum + f64::from(step.reward);
+                    let (sum, steps) = (sum + f64::from(step.reward), steps + 1);
                     if step.is_last() {
                         self.returns.push(sum);
                         played.push(Ok(()));
+                    } else if steps == self.longest {
+                        return Err(endless(steps));
                     } else {
-                        *episode = Some((step.observation, sum));
+                        *episode = Some(Episode { observation: step.observation, sum, steps });
                     }
                 }
                 Err(error) => played.push(Err(error)),
             }
         }
         Ok(played)
+    }
+}
+
+fn endless(steps: u64) -> Error {
+    let why = format!(
+        "an episode has not ended after {steps} steps: let it say `truncated` at a time limit, as the wrapper \
+         TimeLimit does"
+    );
+    Error::Environment { place: "an evaluation", source: why.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::action_space::ActionSpace;
+    use crate::agent::MpoAgent;
+    use crate::experience::environment::{Environment, Step};
+    use crate::learner::config::MpoConfig;
+
+    /// Never says that an episode ends.
+    struct Endless;
+
+    impl Environment for Endless {
+        type Error = Infallible;
+
+        fn observation_size(&self) -> usize {
+            1
+        }
+
+        fn action_space(&self) -> ActionSpace {
+            ActionSpace::symmetric(1)
+        }
+
+        fn reset(&mut self, _: u64) -> Result<Vec<f32>, Infallible> {
+            Ok(vec![0.0])
+        }
+
+        fn step(&mut self, _: &[f32]) -> Result<Step, Infallible> {
+            Ok(Step { observation: vec![0.0], reward: 1.0, terminated: false, truncated: false })
+        }
+    }
+
+    #[test]
+    fn an_episode_without_end_is_an_error() {
+        let agent = MpoAgent::new(MpoConfig::default(), 1, 1, &Device::flex(), 1).unwrap();
+        let mut environment = Checked::new(Endless).unwrap();
+        let mut evaluating = Evaluating { longest: 10, ..Evaluating::new(vec![0], 1) };
+        let mut round = || evaluating.round(&mut environment, agent.policy(), || 1);
+        for _ in 0..9 {
+            assert!(round().unwrap().is_empty());
+        }
+        let error = round().unwrap_err().to_string();
+        assert!(error.contains("not ended after 10 steps") && error.contains("TimeLimit"), "{error}");
     }
 }
