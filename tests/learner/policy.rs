@@ -192,7 +192,7 @@ fn other_programs_read_names_shapes_and_bounds() {
     for (name, expected) in [
         ("kind", "\"mpo policy\""),
         ("format_version", "2"),
-        ("crate_version", "\"0.1.0\""),
+        ("crate_version", concat!('"', env!("CARGO_PKG_VERSION"), '"')),
         ("observation_size", "3"),
         ("action_size", "2"),
         ("action_low", "[-1.0,0.1]"),
