@@ -413,11 +413,17 @@ fn trainers_refuse_evaluations_without_episodes() {
 #[test]
 fn files_that_cannot_be_written_are_named() {
     let folder = tempfile::tempdir().unwrap();
+    // What should be a folder is a file.
+    std::fs::write(folder.path().join("way"), "").unwrap();
+    let blocked = folder.path().join("way").join("file");
+    let name = blocked.to_str().unwrap();
+    refused(EvaluationTable::create(&blocked).map(|_| ()), "File", &[name]);
+    refused(MetricsTable::create(&blocked).map(|_| ()), "File", &[name]);
+    refused(JsonLines::create(&blocked).map(|_| ()), "File", &[name]);
+    // One that is missing is made.
+    EvaluationTable::create(folder.path().join("new/evaluations.csv")).unwrap();
     let path = folder.path().join("missing").join("file");
     let name = path.to_str().unwrap();
-    refused(EvaluationTable::create(&path).map(|_| ()), "File", &[name]);
-    refused(MetricsTable::create(&path).map(|_| ()), "File", &[name]);
-    refused(JsonLines::create(&path).map(|_| ()), "File", &[name]);
     let config = TrainerConfig { environment_steps: 0, evaluation_episodes: 1, ..TrainerConfig::default() };
     let agent = agent(&small(MpoConfig::default()), 3, 2, 1);
     let mut trainer = Trainer::new(config, agent, Faulty::new(3, 2))
