@@ -17,7 +17,8 @@ impl Lines {
     /// Starts a file where none is, and the folder that it is to lie in.
     pub fn create(path: &Path) -> Result<Self> {
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        match folder.and_then(|()| File::create_new(path)) {
+        folder.map_err(|source| Error::File { path: path.to_owned(), source })?;
+        match File::create_new(path) {
             Ok(file) => Ok(Self { path: path.to_owned(), file, length: 0 }),
             Err(source) if source.kind() == ErrorKind::AlreadyExists => Err(occupied(path)),
             Err(source) => Err(Error::File { path: path.to_owned(), source }),
