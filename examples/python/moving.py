@@ -4,6 +4,7 @@ A step is one of three things, each of which takes its own number: 0 speeds up b
 action[1][1], 2 brakes. Like the task `Moving` of the literature on parameterised actions (Bester et al. 2019).
 
     cd examples/python && cargo run --release --example gymnasium -- --module moving:make
+    python3 examples/python/moving.py    # a driver written by hand, for comparison
 """
 
 import math
@@ -72,3 +73,27 @@ class Moving(gymnasium.Env):
 
 def make(render_mode=None):
     return Moving(render_mode)
+
+
+def driven_by_hand(env):
+    """Turns to the target, drives at half speed, and brakes on it."""
+    ahead, left, inside = env.observation()[5:8]
+    bearing = math.atan2(left, ahead)
+    turn = min(max(bearing / (math.pi / 4), -1), 1)
+    if inside and env.speed > 0:
+        return BRAKE, (0, 0)
+    if env.speed < 0.5 and (abs(bearing) <= 0.1 or env.speed > 0):
+        return ACCELERATE, (0.5, 0)
+    return TURN, (0, turn)
+
+
+if __name__ == "__main__":
+    env, returns = make(), []
+    for seed in range(20):
+        env.reset(seed=seed)
+        total, ended = 0.0, False
+        while not ended:
+            _, reward, terminated, truncated, _ = env.step(driven_by_hand(env))
+            total, ended = total + reward, terminated or truncated
+        returns.append(total)
+    print(f"by hand: mean return {sum(returns) / len(returns):.2f} over {len(returns)} episodes")

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a run has had from its [collectors](crate::Trainer::from_collectors), and how old it was when it was stored.
+/// What a run has had from its [collectors](crate::Trainer::from_collectors), and how old it was when it was
+/// stored.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Arrivals {

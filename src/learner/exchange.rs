@@ -58,7 +58,7 @@ pub(crate) struct ParametersHeader {
     pub(crate) version: u64,
     /// The version that these are changes of; none where they are complete.
     pub(crate) base: Option<u64>,
-    /// Where the numbers stand among all parameters: start and count of each run of them, ascending.
+    /// The places of the numbers among all parameters: start and count of each run of them, ascending.
     pub(crate) runs: Vec<[usize; 2]>,
     pub(crate) e_step: EStep,
     /// See [`Learner::updates`].

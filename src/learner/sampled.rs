@@ -13,7 +13,7 @@ use crate::rng::Rng;
 /// Actions of the target policy where it is improved and where the critic's targets need them. Next states
 /// mostly serve for both, and so do their values.
 pub(crate) struct Sampled<D> {
-    /// Where the policy is improved, as many as the batch has rows.
+    /// Those where the policy is improved, as many as the batch has rows.
     pub(crate) states: SampledActions<D>,
     next: SampledActions<D>,
     /// Those of `next`, of which `states` are the first.

@@ -68,7 +68,7 @@ pub struct Trainer<E: VectorEnvironment, A: Actor = GaussianActor, C: Critic = Q
     observations: Vec<Option<Vec<f32>>>,
     /// How it trains, if not in turns.
     real_time: Option<(RealTime, Training<Self>)>,
-    /// Where its experience comes from, if it is collectors that act.
+    /// What its experience comes from, if it is collectors that act.
     #[cfg(feature = "distributed")]
     fleet: Option<fleet::Collecting>,
 }

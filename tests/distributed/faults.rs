@@ -1,5 +1,6 @@
 //! What goes wrong between processes: every step sent is stored once or reported lost, and none twice.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use mpo::{Rng, Stream};
 
 use crate::processes::{Processes, free_port};
-use crate::proxy::proxy;
+use crate::proxy::{Weather, proxy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,7 +49,7 @@ fn processes_that_are_killed() {
 }
 
 #[test]
-#[ignore = "a minute or two"]
+#[ignore = "takes some minutes; the test above is the same in short"]
 fn processes_that_are_killed_a_hundred_times() {
     kill_at_random(100);
 }
@@ -73,15 +74,21 @@ fn processes_that_stand_still() {
     println!("{:?}", processes.end());
 }
 
-/// Connections that are cut, are late, and change what is said.
-#[test]
-fn a_network_that_is_not_to_be_relied_upon() {
+/// A learner and a collector under way, and what is between them.
+fn behind_a_proxy() -> (Processes, Arc<Weather>) {
     let port = free_port();
     let (through, weather) = proxy(port);
     let mut processes = Processes::at(format!("tcp/127.0.0.1:{port}"), format!("tcp/127.0.0.1:{through}"));
     processes.start_collector("robot");
     processes.start_learner(false);
     processes.wait_for_steps(300);
+    (processes, weather)
+}
+
+/// Connections that are cut, are late, and change what is said.
+#[test]
+fn a_network_that_is_not_to_be_relied_upon() {
+    let (processes, weather) = behind_a_proxy();
     for _ in 0..3 {
         sleep(SECOND / 2);
         weather.cut();
@@ -124,12 +131,7 @@ fn a_socket_in_a_folder() {
 /// Answers come after they are given up: what was stored is sent again, and not stored again.
 #[test]
 fn answers_that_come_too_late() {
-    let port = free_port();
-    let (through, weather) = proxy(port);
-    let mut processes = Processes::at(format!("tcp/127.0.0.1:{port}"), format!("tcp/127.0.0.1:{through}"));
-    processes.start_collector("robot");
-    processes.start_learner(false);
-    processes.wait_for_steps(300);
+    let (processes, weather) = behind_a_proxy();
     weather.delay.store(1_800, Ordering::Relaxed);
     sleep(8 * SECOND);
     weather.delay.store(1, Ordering::Relaxed);

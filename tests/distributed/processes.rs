@@ -16,7 +16,7 @@ const ROLE: &str = "MPO_TEST_ROLE";
 
 /// What a process of this program does if it has a role; no test otherwise.
 #[test]
-#[ignore = "a process of other tests"]
+#[ignore = "no test by itself: the other tests start it as a process"]
 fn role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let role: Value = serde_json::from_str(&role).unwrap();
