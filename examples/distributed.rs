@@ -280,9 +280,9 @@ fn collect_in<E: Environment>(
     let summary = match rate {
         Some(rate) => {
             let paced = Paced::new(environment, Duration::from_secs_f64(1.0 / rate))?;
-            Collector::<_>::new(config, paced, network, &device)?.run()?
+            Collector::new(config, paced, network, &device)?.run()?
         }
-        None => Collector::<_>::new(config, environment, network, &device)?.run()?,
+        None => Collector::new(config, environment, network, &device)?.run()?,
     };
     println!("{summary:?}");
     Ok(())

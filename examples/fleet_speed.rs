@@ -118,7 +118,7 @@ fn endpoint() -> std::io::Result<String> {
 fn collect(network: &Network, name: &str) -> mpo::Result<CollectorSummary> {
     let config = CollectorConfig { name: name.into(), ..CollectorConfig::default() };
     let robot = Sleepy { due: Instant::now(), steps: 0 };
-    Collector::<_>::new(config, robot, network, &Device::flex())?.run()
+    Collector::new(config, robot, network, &Device::flex())?.run()
 }
 
 /// What was seen at some time.
@@ -230,10 +230,12 @@ fn row(
     receipts.sort_by(|one, other| one.0.total_cmp(&other.0));
     let p50 = receipts.get(receipts.len() / 2).map_or(f64::NAN, |receipt| receipt.0);
     let p99 = receipts.iter().map(|receipt| receipt.1).fold(0.0, f64::max);
+    // Threads have none of their own.
+    let collector_rss = if collector_rss.is_nan() { "-".into() } else { format!("{collector_rss:.0} MiB") };
     let bytes = arrivals.bytes as f64 / arrivals.steps.max(1) as f64 * steps / time;
     println!(
         "| {count} {kind} | {:.0} | {:.1} % | {:.1} | {:.2} ms | {:.1} ms | {late} | {bytes:.0} | {:.1} | {:.2} s | {:.2} | \
-         {:.3} | {rss:.0} MiB | {collector_rss:.0} MiB |",
+         {:.3} | {rss:.0} MiB | {collector_rss} |",
         steps / time,
         100.0 * steps / time / (count as f64 * HERTZ),
         updates / time,

@@ -165,12 +165,27 @@ pub struct Collector<E: VectorEnvironment, A: Actor = GaussianActor> {
 /// Makes a policy of the bytes of its file, given an earlier one.
 type Make<A> = Arc<dyn Fn(&[u8], Option<&Policy<A>>) -> Result<Policy<A>, Refusal> + Send + Sync>;
 
-impl<E: VectorEnvironment, A: MadeOfSettings> Collector<E, A> {
+impl<E: VectorEnvironment> Collector<E> {
     /// A collector in `environment`, whose policies compute on `device`.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range, or the environment's sizes or bounds do.
     pub fn new(config: CollectorConfig, environment: E, network: &Network, device: &Device) -> Result<Self> {
+        Self::new_as(config, environment, network, device)
+    }
+}
+
+impl<E: VectorEnvironment, A: MadeOfSettings> Collector<E, A> {
+    /// A collector of another of the library's policies: `Collector::<_, CategoricalActor>::new_as`.
+    ///
+    /// # Errors
+    /// As [`new`](Collector::new).
+    pub fn new_as(
+        config: CollectorConfig,
+        environment: E,
+        network: &Network,
+        device: &Device,
+    ) -> Result<Self> {
         let device = device.clone();
         let make = move |bytes: &[u8], earlier: Option<&Policy<A>>| match earlier {
             Some(policy) => policy.of_bytes(bytes),

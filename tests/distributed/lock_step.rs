@@ -58,7 +58,7 @@ fn a_collector_in_lock_step_makes_the_trainers_run_bit_for_bit() {
         let alone = run(trainer(), steps, &folder.path().join("alone"));
         let network = Network::local();
         let settings = CollectorConfig { seed: config.seed, lock_step: true, ..CollectorConfig::default() };
-        let mut collector = Collector::<_>::new(settings, environments(), &network, &Device::flex()).unwrap();
+        let mut collector = Collector::new(settings, environments(), &network, &Device::flex()).unwrap();
         let together = thread::scope(|scope| {
             let collecting = scope.spawn(|| collector.run().unwrap());
             let fleet = Fleet { steps_ahead: Some(0), ..Fleet::default() };

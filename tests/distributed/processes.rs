@@ -75,7 +75,7 @@ fn collector(endpoint: &str, name: &str, number: u32) {
         CollectorConfig { name: name.into(), part_steps: 5, patience: 30.0, ..CollectorConfig::default() };
     let environment = Counter::new(number, Duration::from_millis(2));
     let network = Network::connect(endpoint).unwrap();
-    let summary = Collector::<_>::new(config, environment, &network, &Device::flex()).unwrap().run();
+    let summary = Collector::new(config, environment, &network, &Device::flex()).unwrap().run();
     eprintln!("{name} ({number}): {summary:?}");
 }
 

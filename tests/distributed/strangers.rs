@@ -194,12 +194,11 @@ fn two_learners_and_two_of_one_name() {
         // With other actions than the learner's.
         let config = CollectorConfig::default();
         let cartpole = mpo::envs::Cartpole::balance();
-        let error =
-            Collector::<_>::new(config, cartpole, &connect, &Device::flex()).unwrap().run().unwrap_err();
+        let error = Collector::new(config, cartpole, &connect, &Device::flex()).unwrap().run().unwrap_err();
         assert!(error.to_string().contains("observation"), "{error}");
         let config = CollectorConfig { steps: Some(30), name: "last".into(), ..CollectorConfig::default() };
         let last = Counter::new(9, Duration::ZERO);
-        let last = Collector::<_>::new(config, last, &connect, &Device::flex()).unwrap().run().unwrap();
+        let last = Collector::new(config, last, &connect, &Device::flex()).unwrap().run().unwrap();
         assert_eq!((last.steps, last.lost_steps, last.stopped), (30, 0, false));
         let summary = first.join().unwrap();
         assert_eq!(summary.arrivals.unwrap().lost_steps, 0);
@@ -213,7 +212,7 @@ fn settings_are_checked() {
         let mut config = CollectorConfig::default();
         change(&mut config);
         let environment = Counter::new(1, Duration::ZERO);
-        let error = Collector::<_>::new(config, environment, &network, &Device::flex()).unwrap_err();
+        let error = Collector::new(config, environment, &network, &Device::flex()).unwrap_err();
         assert!(matches!(&error, Error::Config { field: found, .. } if *found == field), "{error}");
     };
     refused(|config| config.name = "a b".into(), "CollectorConfig::name");
