@@ -12,17 +12,30 @@
 //! distributed collector --endpoint tls/learner.lab:7447 --name robot-1 --seed 101 --authority ca.pem \
 //!     --certificate robot-1.pem --key robot-1.key
 //! ```
+//!
+//! Or Algorithm 1 with all its workers, each of which acts, stores and computes gradients, while the chief does
+//! nothing but apply them:
+//!
+//! ```text
+//! distributed chief --updates 10000 --workers 2
+//! distributed worker --name worker-1 --seed 101
+//! distributed worker --name worker-2 --seed 102
+//! ```
 
 mod common;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mpo::envs::{Cartpole, Hopper};
-use mpo::{Collector, CollectorConfig, Device, Environment, Fleet, MpoAgent, Network, Paced};
+use mpo::{
+    Chief, Collector, CollectorConfig, Device, Environment, Fleet, FollowConfig, LeadConfig, LeadEvent,
+    MpoAgent, MpoConfig, Network, Paced, Policy, Trainer, TrainerConfig,
+};
 
 use crate::common::{Arguments, Preset, Task, exit, train_as};
 
@@ -53,6 +66,42 @@ enum Role {
         #[arg(long, default_value = "collector")]
         name: String,
         /// The seed of its episodes and its exploration: each has one of its own.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        pace: Pace,
+    },
+    /// Applies the gradients of workers, each from a batch of its own.
+    Chief {
+        #[command(flatten)]
+        place: Place,
+        /// The task.
+        #[arg(long, value_enum, default_value = "cartpole-balance")]
+        task: Name,
+        /// How many updates are made.
+        #[arg(long, default_value_t = 10_000)]
+        updates: u64,
+        /// How many updates lie between two evaluations.
+        #[arg(long, default_value_t = 1_000)]
+        evaluation_period: u64,
+        /// How many workers the updates wait for.
+        #[arg(long, default_value_t = 1)]
+        workers: usize,
+        /// The seed of the networks and of the evaluations.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where the policy is saved.
+        #[arg(long, default_value = "policy.mpo")]
+        policy: PathBuf,
+    },
+    /// Acts in an environment of its own, and contributes to a chief's updates.
+    Worker {
+        #[command(flatten)]
+        place: Place,
+        /// What the chief knows it by: each has a name of its own.
+        #[arg(long, default_value = "worker")]
+        name: String,
+        /// The seed of its episodes, its exploration and its batches: each has one of its own.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         #[command(flatten)]
@@ -154,8 +203,129 @@ fn main() -> ExitCode {
         Some(Role::Collector { place, name, seed, pace }) => {
             place.network(Network::connect).and_then(|network| collect(&network, name, seed, pace))
         }
+        Some(Role::Chief { place, task, updates, evaluation_period, workers, seed, policy }) => {
+            place.network(Network::listen).and_then(|network| {
+                let leading = Leading { updates, evaluation_period, workers, seed, policy: &policy };
+                match task {
+                    Name::CartpoleBalance => {
+                        lead(Cartpole::balance(), MpoConfig::default(), &network, &leading)
+                    }
+                    Name::HopperStand => lead(Hopper::stand(), MpoConfig::simulation(), &network, &leading),
+                }
+            })
+        }
+        Some(Role::Worker { place, name, seed, pace }) => {
+            place.network(Network::connect).and_then(|network| {
+                let (default, simulation) = (MpoConfig::default(), MpoConfig::simulation());
+                match pace.task {
+                    Name::CartpoleBalance => {
+                        work(Cartpole::balance(), default, 1.0, &network, name, seed, pace.rate)
+                    }
+                    Name::HopperStand => {
+                        work(Hopper::stand(), simulation, 0.5, &network, name, seed, pace.rate)
+                    }
+                }
+            })
+        }
         None => on_one_machine(&together),
     })
+}
+
+/// How a chief leads, and for how long.
+struct Leading<'a> {
+    updates: u64,
+    evaluation_period: u64,
+    workers: usize,
+    seed: u64,
+    policy: &'a Path,
+}
+
+fn lead<E: Environment>(
+    mut environment: E,
+    config: MpoConfig,
+    network: &Network,
+    Leading { updates, evaluation_period, workers, seed, policy }: &Leading<'_>,
+) -> Result<(), Box<dyn Error>> {
+    let agent = MpoAgent::of(config, &environment, &device()?, *seed)?;
+    let mut chief = Chief::new(agent.learner().clone())?;
+    let begun = Instant::now();
+    let summary =
+        chief.lead(network, &LeadConfig { workers: *workers, ..LeadConfig::default() }, |chief, event| {
+            match event {
+                LeadEvent::WorkerJoined { name } => println!("{name} joined"),
+                LeadEvent::WorkerGone { name } => println!("{name} is gone"),
+                LeadEvent::Updated(_) => {
+                    let made = chief.learner().updates();
+                    if made.is_multiple_of(*evaluation_period) || made == *updates {
+                        let mean = evaluate(chief.learner().policy(), &mut environment, *seed)?;
+                        let seconds = begun.elapsed().as_secs_f64();
+                        println!("{made} updates in {seconds:.0} s, return {mean:.1}");
+                    }
+                    if made >= *updates {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                _ => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    chief.learner().policy().save(policy)?;
+    println!("{summary:?}");
+    Ok(())
+}
+
+/// The mean return of three episodes of the deployed policy.
+fn evaluate<E: Environment>(policy: &Policy, environment: &mut E, seed: u64) -> mpo::Result<f64> {
+    let mut sum = 0.0;
+    for episode in 0..3 {
+        let failed =
+            |source: E::Error| mpo::Error::Environment { place: "evaluation", source: source.into() };
+        let mut observation = environment.reset(seed + episode).map_err(failed)?;
+        loop {
+            let action = environment.action_space().to_environment(&policy.mean_action(&observation)?)?;
+            let step = environment.step(&action).map_err(failed)?;
+            sum += f64::from(step.reward);
+            if step.is_last() {
+                break;
+            }
+            observation = step.observation;
+        }
+    }
+    Ok(sum / 3.0)
+}
+
+/// A trainer whose updates are the chief's.
+fn work<E: Environment>(
+    environment: E,
+    config: MpoConfig,
+    updates_per_step: f64,
+    network: &Network,
+    name: String,
+    seed: u64,
+    rate: Option<f64>,
+) -> Result<(), Box<dyn Error>> {
+    let agent = MpoAgent::of(config, &environment, &device()?, seed)?;
+    let training = TrainerConfig {
+        environment_steps: u64::MAX / 2,
+        updates_per_step,
+        evaluation_episodes: 0,
+        seed,
+        ..TrainerConfig::default()
+    };
+    let following = FollowConfig { name, ..FollowConfig::default() };
+    let summary = match rate {
+        Some(rate) => {
+            let paced = Paced::new(environment, Duration::from_secs_f64(1.0 / rate))?;
+            Trainer::new(training, agent, paced)?.follow(network, following)?.run()?
+        }
+        None => Trainer::new(training, agent, environment)?.follow(network, following)?.run()?,
+    };
+    println!("{summary}");
+    Ok(())
+}
+
+fn device() -> mpo::Result<Device> {
+    mpo::device(mpo::devices::default_backend())
 }
 
 /// Starts collectors, and learns from them until it is enough.
@@ -276,7 +446,7 @@ fn collect_in<E: Environment>(
     // Robots do not wait in mid-motion.
     let config =
         CollectorConfig { name, seed, part_steps, pausable: rate.is_none(), ..CollectorConfig::default() };
-    let device: Device = mpo::device(mpo::devices::default_backend())?;
+    let device = device()?;
     let summary = match rate {
         Some(rate) => {
             let paced = Paced::new(environment, Duration::from_secs_f64(1.0 / rate))?;

@@ -222,4 +222,11 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         self.behaviour.follow(&self.learner);
         Ok(metrics)
     }
+
+    /// Goes on with this learner.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn follow(&mut self, learner: Learner<A, C>) {
+        self.learner = learner;
+        self.behaviour.follow(&self.learner);
+    }
 }

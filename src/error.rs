@@ -165,13 +165,13 @@ pub enum Error {
         reason: String,
     },
 
-    /// The learner does not take what a collector sends.
+    /// The learner does not take what a collector sends, or the chief what a worker does.
     #[cfg(feature = "distributed")]
-    #[error("the learner refused the collector {collector}: {reason}")]
+    #[error("{name} was refused: {reason}")]
     Refused {
-        /// The collector's name.
-        collector: String,
-        /// The learner's words.
+        /// The collector's or worker's name.
+        name: String,
+        /// The learner's or chief's words.
         reason: String,
     },
 

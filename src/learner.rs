@@ -9,6 +9,7 @@ pub(crate) mod e_step;
 pub(crate) mod exchange;
 pub(crate) mod m_step;
 pub(crate) mod metrics;
+pub(crate) mod rounds;
 mod sampled;
 mod saved;
 pub(crate) mod target_networks;
@@ -225,15 +226,28 @@ impl<A: Actor, C: Critic> Learner<A, C> {
     fn finish(&mut self, interior: f64) {
         self.updates += 1;
         self.informed += (interior - self.informed) / JUDGED;
-        // A plain average at first: nothing is left of the untrained policy, which knew no observation's
-        // mean.
-        let rate = self.config.average_rate.max(1.0 / self.updates as f64);
-        let average = follow(self.average.actor().clone(), &self.actor.valid(), rate);
-        self.average = self.average.with_actor(average);
+        self.follow_average();
         // θ_i = θ, φ' = φ.
         if self.updates.is_multiple_of(self.config.target_period) {
             self.target.copy(&self.actor, &self.critic);
         }
+    }
+
+    /// The average of the policies after one more.
+    fn follow_average(&mut self) {
+        // A plain average at first: nothing is left of the untrained policy, which knew no observation's
+        // mean.
+        self.average_at(self.config.average_rate.max(1.0 / self.updates as f64));
+    }
+
+    /// The average of the latest policy alone.
+    fn begin_average(&mut self) {
+        self.average_at(1.0);
+    }
+
+    fn average_at(&mut self, rate: f64) {
+        let average = follow(self.average.actor().clone(), &self.actor.valid(), rate);
+        self.average = self.average.with_actor(average);
     }
 }
 

@@ -87,6 +87,8 @@ pub use behaviour::Behaviour;
 pub use distributed::{
     arrivals::Arrivals,
     collector::{Collector, CollectorConfig, CollectorSummary},
+    following::FollowConfig,
+    leading::{LeadConfig, LeadEvent, LeadSummary},
     network::Network,
 };
 pub use error::{BoxedError, Error, Result};

@@ -354,7 +354,9 @@ impl std::fmt::Debug for Network {
 /// What can be asked for.
 pub(crate) const POLICY: &str = "policy";
 pub(crate) const EXPERIENCE: &str = "experience";
-const ASKED: [&str; 2] = [POLICY, EXPERIENCE];
+pub(crate) const PARAMETERS: &str = "parameters";
+pub(crate) const CONTRIBUTION: &str = "contribution";
+const ASKED: [&str; 4] = [POLICY, EXPERIENCE, PARAMETERS, CONTRIBUTION];
 /// The key of the tokens by which collectors say that they are there.
 const ALIVE: &str = "alive";
 

@@ -7,9 +7,10 @@ use crate::backends::on_its_threads;
 use crate::checks::check;
 use crate::error::Result;
 use crate::host::tensor;
-use crate::learner::exchange::{Contribution, Round, SharedParameters};
+use crate::learner::exchange::{Contribution, SharedParameters};
 use crate::learner::m_step::MStepReport;
 use crate::learner::metrics::Metrics;
+use crate::learner::rounds::Round;
 use crate::mathematics::dual::DualSolution;
 use crate::networks::{Actor, Critic};
 
@@ -113,7 +114,7 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     /// # Errors
     /// If the device fails, or a parameter is not finite.
     pub fn new(learner: Learner<A, C>) -> Result<Self> {
-        let version = learner.updates().saturating_mul(learner.rounds());
+        let version = learner.updates().saturating_mul(learner.rounds().count);
         let numbers = learner.numbers()?;
         let changes = SharedParameters::complete(&learner, version, &numbers);
         Ok(Self { underway: Underway::new(learner.clone()), learner, version, numbers, changes })
@@ -149,7 +150,7 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     /// # Errors
     /// If it is of another version or of wrong sizes, or holds a number that is not finite.
     pub fn check(&self, contribution: &Contribution) -> Result<()> {
-        self.learner.vectors(self.version, contribution).map(drop)
+        self.learner.rounds().vectors(self.version, contribution).map(drop)
     }
 
     /// Applies the mean of these contributions, one of each worker, each weighed by its rows; the order
@@ -161,8 +162,9 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     /// may be applied, or the update [abandoned](Self::abandon).
     pub fn apply(&mut self, contributions: &[Contribution]) -> Result<Option<Metrics>> {
         check("contributions", contributions.len(), |&count| count > 0, "at least 1")?;
-        let pool = Pool::new(contributions, |one| self.learner.vectors(self.version, one))?;
-        let (mut next, round) = (self.underway.clone(), self.learner.round(self.version));
+        let rounds = self.learner.rounds();
+        let pool = Pool::new(contributions, |one| rounds.vectors(self.version, one))?;
+        let (mut next, round) = (self.underway.clone(), rounds.at(self.version));
         let device = self.learner.device.clone();
         let metrics = on_its_threads(&device, || next.advance(round, &pool))?;
         self.go_on(next, self.version + 1)?;
@@ -178,7 +180,7 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     /// # Errors
     /// If the device fails.
     pub fn abandon(&mut self) -> Result<()> {
-        let rounds = self.learner.rounds();
+        let rounds = self.learner.rounds().count;
         self.go_on(Underway::new(self.learner.clone()), (self.version / rounds + 1) * rounds)
     }
 

@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::experience::batch::Batch;
 use crate::host::to_host;
 use crate::learner::critic_step::critic_gradient;
-use crate::learner::exchange::{Contribution, ContributionHeader, Round, SharedParameters};
+use crate::learner::exchange::{Contribution, ContributionHeader, SharedParameters};
 use crate::learner::m_step::{Piece, Policies};
+use crate::learner::rounds::Round;
 use crate::learner::sampled::Sampled;
 use crate::mathematics::dual::DualSolution;
 use crate::networks::{Actor, Critic};
@@ -53,8 +54,9 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         self.version
     }
 
-    /// A learner with these parameters, to draw batches and to act with. Its networks change with each round,
-    /// and its average policy, which is the chief's to know, does not.
+    /// A learner with these parameters, to draw batches and to act with. Its networks change with each round.
+    /// Its average policy is the chief's if it follows from the chief's beginning, and soon comes near it if it
+    /// joins later.
     pub fn learner(&self) -> &Learner<A, C> {
         &self.learner
     }
@@ -70,7 +72,13 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         let header = &parameters.header;
         self.learner.take_numbers(&self.numbers, &header.runs);
         self.learner.e_step = header.e_step.clone();
+        let (joins, before) = (self.version.is_none(), self.learner.updates);
         (self.learner.updates, self.learner.informed) = (header.updates, header.informed);
+        if joins {
+            self.learner.begin_average();
+        } else if header.updates > before {
+            self.learner.follow_average();
+        }
         // Where it has missed a round it has nothing to say to those that follow.
         let next = self.version.and_then(|version| version.checked_add(1)) == Some(header.version);
         if self.version != Some(header.version) {
@@ -96,7 +104,7 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         if self.made.is_some() {
             return Ok(self.made.clone());
         }
-        let (round, underway) = (self.learner.round(version), self.underway.take());
+        let (round, underway) = (self.learner.rounds().at(version), self.underway.take());
         let underway = match (round, underway) {
             (Round::Batches, _) => {
                 Underway { batch: draw(&self.learner)?, targets: None, pieces: Vec::new(), policies: None }

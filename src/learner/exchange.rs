@@ -5,26 +5,14 @@ use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
 use super::Learner;
-use crate::checks::{check, check_count, check_finite, check_share, check_size};
+use crate::checks::{check, check_finite, check_share, check_size};
 use crate::error::Result;
 use crate::host::{tensor, to_host};
 use crate::learner::e_step::EStep;
+use crate::learner::rounds::Rounds;
 use crate::mathematics::distribution::Multipliers;
 use crate::mathematics::dual::DualSolution;
-use crate::networks::{Actor, Critic, is_trainable, parameters, with_parameters};
-
-/// What a version of the parameters is for. An update is several rounds, a version each: whatever is a mean
-/// over all rows has to be known before what depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Round {
-    /// Observations, rewards and discounts: what the networks are normalised by.
-    Batches,
-    /// How far the policy is from the target policy, for the multipliers' step. In an update's first turn the
-    /// critic's targets too, which it is normalised by, and what the E-step's dual came to.
-    Divergences { first: bool },
-    /// The gradient of the policy, in an update's first turn the critic's too.
-    Gradients { first: bool, last: bool },
-}
+use crate::networks::{Actor, Critic, parameters, with_parameters};
 
 /// What a worker's batch says in one round of an update: see [`Contributor`](crate::Contributor).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,51 +164,9 @@ impl SharedParameters {
 }
 
 impl<A: Actor, C: Critic> Learner<A, C> {
-    /// How many rounds an update takes.
-    pub(super) fn rounds(&self) -> u64 {
-        (self.config.m_step.iterations as u64).saturating_mul(2).saturating_add(1)
-    }
-
-    pub(super) fn round(&self, version: u64) -> Round {
-        match version % self.rounds() {
-            0 => Round::Batches,
-            place if place % 2 == 1 => Round::Divergences { first: place == 1 },
-            place => Round::Gradients { first: place == 2, last: place + 1 == self.rounds() },
-        }
-    }
-
-    /// The vectors of a contribution, if it is one of this version.
-    pub(super) fn vectors<'a>(&self, version: u64, contribution: &'a Contribution) -> Result<Vec<&'a [f32]>> {
-        let Contribution { header, numbers } = contribution;
-        check("Contribution::version", header.version, |&own| own == version, "the chief's version")?;
-        let rows = header.rows;
-        check_count("Contribution::rows", rows, 1)?;
-        let (round, k) = (self.round(version), self.m_step.multipliers().mean.dims()[0]);
-        let sizes = match round {
-            Round::Batches => vec![rows * self.actor.observation_size(), rows, rows],
-            Round::Divergences { first: true } => vec![k, k, rows, 1],
-            Round::Divergences { first: false } => vec![k, k],
-            Round::Gradients { first: true, .. } => vec![gradients(&self.actor), gradients(&self.critic), 1],
-            Round::Gradients { first: false, .. } => vec![gradients(&self.actor)],
-        };
-        check_size("a contribution", numbers.len(), sizes.iter().sum())?;
-        check_finite("a contribution", numbers)?;
-        let solved = round == (Round::Divergences { first: true });
-        let like = |dual: &Option<DualSolution>| match dual {
-            Some(dual) => {
-                let DualSolution { temperature, value, kl, gap, .. } = *dual;
-                solved && temperature >= 0.0 && [temperature, value, kl, gap].iter().all(|x| x.is_finite())
-            }
-            None => !solved,
-        };
-        check("Contribution::dual", header.dual, like, "finite numbers in an update's second round alone")?;
-        let mut rest = numbers.as_slice();
-        let next = |size| {
-            let (vector, others) = rest.split_at(size);
-            rest = others;
-            vector
-        };
-        Ok(sizes.into_iter().map(next).collect())
+    /// The rounds of its updates.
+    pub(crate) fn rounds(&self) -> Rounds {
+        Rounds::of(self)
     }
 
     /// All that a worker's contributions depend on as one vector: both networks, the targets of both, both
@@ -266,9 +212,4 @@ fn replace<M: Module>(network: &mut M, numbers: Option<Vec<f32>>) {
     if let Some(numbers) = numbers {
         *network = with_parameters(network.clone(), numbers);
     }
-}
-
-/// How many numbers the gradient of a network has.
-fn gradients<M: Module>(network: &M) -> usize {
-    if is_trainable(network) { network.num_params() } else { 0 }
 }

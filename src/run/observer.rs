@@ -181,6 +181,8 @@ pub enum StopReason {
     Return,
     /// An observer asked for it.
     Observer,
+    /// The chief that the run [follows](crate::Trainer) has ended.
+    Chief,
 }
 
 /// Hears of every event of a run, each once and in order, and may stop it.

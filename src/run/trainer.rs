@@ -6,6 +6,8 @@ mod events;
 mod failures;
 #[cfg(feature = "distributed")]
 mod fleet;
+#[cfg(feature = "distributed")]
+mod follow;
 mod parts;
 mod real_time;
 mod run;
@@ -111,6 +113,9 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             collectors: 0,
             #[cfg(feature = "distributed")]
             collected_here: false,
+            #[cfg(feature = "distributed")]
+            following: None,
+            chief_ended: false,
             config,
         };
         Ok(Self {
@@ -221,7 +226,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
 
     fn run_to(&mut self, goal: Goal) -> Result<Summary> {
         self.run.claim_folder()?;
-        self.run.goal = goal;
+        (self.run.goal, self.run.chief_ended) = (goal, false);
         self.run.counted_until = Some(Instant::now());
         let summary = self.run_to_its_end();
         self.run.count_seconds();

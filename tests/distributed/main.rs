@@ -7,6 +7,7 @@ mod common {
     pub mod tensors;
 }
 
+mod chief;
 mod faults;
 mod lock_step;
 mod parts;

@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mpo::{Collector, CollectorConfig, Device, Event, Fleet, Network, Progress, Trainer, TrainerConfig};
+use mpo::{
+    Chief, Collector, CollectorConfig, Device, Event, Fleet, FollowConfig, LeadConfig, Network, Progress,
+    Trainer, TrainerConfig,
+};
 use serde_json::{Value, json};
 
+use crate::chief::leads;
 use crate::parts::{Counter, quick_agent, short, stored};
 
 /// The role of a process, as JSON.
@@ -22,6 +26,8 @@ fn role() {
     let role: Value = serde_json::from_str(&role).unwrap();
     let text = |key: &str| role[key].as_str().unwrap().to_owned();
     match text("is").as_str() {
+        "chief" => chief(&text("endpoint"), &role["seed"], &role["updates"]),
+        "worker" => worker(&text("endpoint"), &role["number"]),
         "learner" => learner(&text("endpoint"), Path::new(&text("folder")), role["resume"] == true),
         _ => collector(&text("endpoint"), &text("name"), role["number"].as_u64().unwrap() as u32),
     }
@@ -77,6 +83,45 @@ fn collector(endpoint: &str, name: &str, number: u32) {
     let network = Network::connect(endpoint).unwrap();
     let summary = Collector::new(config, environment, &network, &Device::flex()).unwrap().run();
     eprintln!("{name} ({number}): {summary:?}");
+}
+
+fn chief(endpoint: &str, seed: &Value, updates: &Value) {
+    let agent = quick_agent(2, 1, seed.as_u64().unwrap());
+    let network = Network::listen(endpoint).unwrap();
+    let mut chief = Chief::new(agent.learner().clone()).unwrap();
+    chief.lead(&network, &LeadConfig::default(), leads(updates.as_u64().unwrap())).unwrap();
+}
+
+fn worker(endpoint: &str, number: &Value) {
+    let number = number.as_u64().unwrap();
+    let config = TrainerConfig { updates_per_step: 1.0, seed: number, ..short(1_000_000) };
+    let environment = Counter::new(number as u32, Duration::ZERO);
+    let following = FollowConfig { name: format!("worker-{number}"), patience: 20.0 };
+    let network = Network::connect(endpoint).unwrap();
+    let trainer = Trainer::new(config, quick_agent(2, 1, number), environment).unwrap();
+    let summary = trainer.follow(&network, following).unwrap().run();
+    eprintln!("worker {number}: {summary:?}");
+}
+
+/// A process that ends with the test.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(role: &Value) -> Self {
+        Self(Processes::spawn(role))
+    }
+
+    /// Ends it as `kill -9` does.
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 /// A learner, collectors, and the folder of what they do.

@@ -334,7 +334,7 @@ impl<'a, A: Actor> Sender<'a, A> {
             tracing::warn!(reason, "a message was damaged on its way");
             return Ok(());
         }
-        Err(Error::Refused { collector: self.config.name.clone(), reason })
+        Err(Error::Refused { name: self.config.name.clone(), reason })
     }
 
     /// Sends and fetches until acting has ended and all is sent, or the learner says stop.
@@ -391,7 +391,7 @@ impl<'a, A: Actor> Sender<'a, A> {
             patience.renew();
             if receipt.run != run {
                 return Err(Error::Refused {
-                    collector: self.config.name.clone(),
+                    name: self.config.name.clone(),
                     reason: "the learner has begun another run since: start the collector anew".into(),
                 });
             }

@@ -45,7 +45,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// Whether a run that ends for this reason is evaluated. Whoever stops it may not want the robot to go
     /// on.
     pub(super) fn evaluates_at_end(&self, reason: StopReason) -> bool {
-        let may_go_on = reason != StopReason::Observer || self.evaluation.is_some();
+        let stopped = matches!(reason, StopReason::Observer | StopReason::Chief);
+        let may_go_on = !stopped || self.evaluation.is_some();
         self.run.config.evaluation_episodes > 0 && may_go_on
     }
 

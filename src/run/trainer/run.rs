@@ -10,10 +10,15 @@ use super::state::{Episode, Row, State};
 use crate::acting::{Happening, updates_due};
 use crate::agent::MpoAgent;
 #[cfg(feature = "distributed")]
-use crate::distributed::arrivals::{Arrivals, Sums};
+use crate::distributed::{
+    arrivals::{Arrivals, Sums},
+    following::{Followed, Following},
+};
 use crate::error::{Error, Result};
 use crate::experience::replay::ReplayBuffer;
+use crate::learner::metrics::Metrics;
 use crate::networks::{Actor, Critic};
+use crate::rng::Rng;
 use crate::run::checkpoints::Checkpoints;
 use crate::run::observer::{Evaluation, Event, Progress, StopReason};
 use crate::run::timing::{Reactions, Timing};
@@ -47,6 +52,11 @@ pub(super) struct Run<A: Actor, C: Critic> {
     /// Whether it is collectors that act.
     #[cfg(feature = "distributed")]
     pub collected_here: bool,
+    /// The way to the chief whose updates are taken part in, if that is how it learns.
+    #[cfg(feature = "distributed")]
+    pub following: Option<Following<A, C>>,
+    /// Whether that chief has ended.
+    pub chief_ended: bool,
 }
 
 /// How far a run goes.
@@ -139,6 +149,9 @@ impl<A: Actor, C: Critic> Run<A, C> {
 
     /// The updates that are due after the latest step, those made included.
     pub fn updates_due(&self) -> u64 {
+        if self.chief_ended {
+            return self.state.counts.updates;
+        }
         updates_due(self.steps(), self.config.warm_up_steps, self.config.updates_per_step)
     }
 
@@ -154,9 +167,9 @@ impl<A: Actor, C: Critic> Run<A, C> {
     pub fn update(&mut self) -> Result<()> {
         // Beside the run, so that after an error the same batch is drawn.
         let mut samples = self.state.replay_samples.clone();
-        let batch = self.agent.sample(&self.replay, &mut samples)?;
-        match self.agent.update(&batch) {
-            Ok(metrics) => {
+        match self.updated(&mut samples) {
+            Ok(None) => self.chief_ended = true,
+            Ok(Some(metrics)) => {
                 self.state.replay_samples = samples;
                 self.state.metrics.add(&metrics);
                 self.state.counts.updates += 1;
@@ -175,6 +188,25 @@ impl<A: Actor, C: Critic> Run<A, C> {
             }
         }
         Ok(())
+    }
+
+    /// An update from a batch drawn by `samples`, here or together with others; none if their chief has ended.
+    fn updated(&mut self, samples: &mut Rng) -> Result<Option<Metrics>> {
+        #[cfg(feature = "distributed")]
+        if let Some(following) = &mut self.following {
+            let replay = &self.replay;
+            let followed =
+                following.update(self.agent.learner(), |learner| learner.sample(replay, samples))?;
+            if let Some(learner) = following.learner() {
+                self.agent.follow(learner.clone());
+            }
+            return Ok(match followed {
+                Followed::Updated(metrics) => Some(metrics),
+                Followed::Over => None,
+            });
+        }
+        let batch = self.agent.sample(&self.replay, samples)?;
+        self.agent.update(&batch).map(Some)
     }
 
     /// Tells the observers of the latest steps, once, and sees what is due after them.
@@ -263,6 +295,8 @@ impl<A: Actor, C: Critic> Run<A, C> {
         let latest = self.latest_evaluation().map(|latest| latest.mean_return);
         if goal.zip(latest).is_some_and(|(goal, latest)| latest >= goal) {
             Some(StopReason::Return)
+        } else if self.chief_ended {
+            Some(StopReason::Chief)
         } else if self.events.stop {
             Some(StopReason::Observer)
         } else if self.steps() >= self.goal.until {
