@@ -8,6 +8,8 @@
 //! What it writes lies in `runs/<environment>-<preset>-<seed>`.
 
 mod common;
+#[path = "common/critics.rs"]
+mod critics;
 
 use std::error::Error;
 use std::path::Path;
@@ -20,6 +22,7 @@ use mpo::{Actor, Critic, Device, DiscreteAgent, Environment, HybridAgent, MpoAge
 use mpo::{MultiDiscreteAgent, Policy};
 
 use crate::common::{Arguments, Preset, Task, exit, train};
+use crate::critics::Critics;
 
 /// Trains a policy for an environment in Python: for 100,000 environment steps with an update each, where
 /// --env-steps and --updates-per-step say nothing else. Beside the other files it writes policy.gif, an
@@ -28,6 +31,8 @@ use crate::common::{Arguments, Preset, Task, exit, train};
 struct Cli {
     #[command(flatten)]
     environment: Choice,
+    #[command(flatten)]
+    critics: Critics,
     #[command(flatten)]
     arguments: Arguments,
 }
@@ -71,7 +76,7 @@ fn main() -> ExitCode {
     exit(run(Cli::parse()))
 }
 
-fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
+fn run(Cli { environment, critics, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let (options, title) = environment.options();
     let preset = arguments.preset.unwrap_or(Preset::Simulation);
     let value = preset.to_possible_value();
@@ -83,7 +88,11 @@ fn run(Cli { environment, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let train_and_draw = TrainAndDraw { task, options, arguments };
     let space = environment.action_space();
     match (space.bounded_size(), space.choices()) {
-        (_, []) => train_and_draw.run(environment, MpoAgent::of),
+        (_, []) if critics.critics == 1 => train_and_draw.run(environment, MpoAgent::of),
+        (_, []) => train_and_draw.run(environment, |config, environment, device, seed| {
+            critics.agent(config, environment, device, seed)
+        }),
+        _ if critics.critics != 1 => Err("--critics: accepted for actions that are numbers".into()),
         (0, [_]) => train_and_draw.run(environment, DiscreteAgent::discrete_of),
         (0, _) => train_and_draw.run(environment, MultiDiscreteAgent::multi_discrete_of),
         _ => train_and_draw.run(environment, HybridAgent::hybrid_of),
