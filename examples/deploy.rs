@@ -1,15 +1,14 @@
 //! A trained policy in a control loop of 1 kHz, and how long an action takes: nothing here trains. The policy
-//! is one over numbers, such as the example `cartpole` writes.
+//! is one such as the example `cartpole` writes, over numbers, choices or both.
 //!
 //! ```text
 //! cargo run --release --example deploy -- runs/cartpole/policy.mpo
 //! ```
 
-use std::error::Error;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use mpo::{Device, Policy};
+use mpo::{Actor, CategoricalActor, Device, Error, HybridActor, Policy};
 
 const PERIOD: Duration = Duration::from_millis(1);
 const TICKS: u32 = 5_000;
@@ -26,11 +25,24 @@ fn measure(observation: &mut [f32], tick: u32) {
 /// What its motors are told.
 fn apply(_action: &[f32]) {}
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args().nth(1).ok_or("which policy? deploy POLICY.mpo")?;
     let device: Device = mpo::device(mpo::devices::default_backend())?;
-    let policy = Policy::load(&file, &device)?;
-    let mut observation = vec![0.0; mpo::Actor::observation_size(policy.actor())];
+    // A robot's own program knows which it is.
+    match Policy::load(&file, &device) {
+        Err(other @ Error::Format { .. }) => {
+            match (Policy::load_as(&file, &device), Policy::load_as(&file, &device)) {
+                (Ok(policy), _) => control::<CategoricalActor>(&policy),
+                (_, Ok(policy)) => control::<HybridActor>(&policy),
+                _ => Err(other.into()),
+            }
+        }
+        loaded => control(&loaded?),
+    }
+}
+
+fn control<A: Actor>(policy: &Policy<A>) -> Result<(), Box<dyn std::error::Error>> {
+    let mut observation = vec![0.0; policy.observation_size()];
     println!("{} numbers in, actions within {:?}", observation.len(), policy.action_space());
     // The first action takes longer, as memory and threads are made.
     apply(&policy.act(&observation)?);

@@ -90,7 +90,10 @@ enum Role {
         /// The seed of the networks and of the evaluations.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Where the policy is saved.
+        /// The file of the chief's learner, saved with every evaluation; one that is there is gone on with.
+        #[arg(long, default_value = "chief.mpo")]
+        file: PathBuf,
+        /// Where the policy is saved in the end.
         #[arg(long, default_value = "policy.mpo")]
         policy: PathBuf,
     },
@@ -203,9 +206,10 @@ fn main() -> ExitCode {
         Some(Role::Collector { place, name, seed, pace }) => {
             place.network(Network::connect).and_then(|network| collect(&network, name, seed, pace))
         }
-        Some(Role::Chief { place, task, updates, evaluation_period, workers, seed, policy }) => {
+        Some(Role::Chief { place, task, updates, evaluation_period, workers, seed, file, policy }) => {
             place.network(Network::listen).and_then(|network| {
-                let leading = Leading { updates, evaluation_period, workers, seed, policy: &policy };
+                let leading =
+                    Leading { updates, evaluation_period, workers, seed, file: &file, policy: &policy };
                 match task {
                     Name::CartpoleBalance => {
                         lead(Cartpole::balance(), MpoConfig::default(), &network, &leading)
@@ -237,6 +241,7 @@ struct Leading<'a> {
     evaluation_period: u64,
     workers: usize,
     seed: u64,
+    file: &'a Path,
     policy: &'a Path,
 }
 
@@ -244,10 +249,15 @@ fn lead<E: Environment>(
     mut environment: E,
     config: MpoConfig,
     network: &Network,
-    Leading { updates, evaluation_period, workers, seed, policy }: &Leading<'_>,
+    Leading { updates, evaluation_period, workers, seed, file, policy }: &Leading<'_>,
 ) -> Result<(), Box<dyn Error>> {
     let agent = MpoAgent::of(config, &environment, &device()?, *seed)?;
-    let mut chief = Chief::new(agent.learner().clone())?;
+    let mut learner = agent.learner().clone();
+    if file.exists() {
+        learner.restore(file)?;
+        println!("goes on from {} updates in {}", learner.updates(), file.display());
+    }
+    let mut chief = Chief::new(learner)?;
     let begun = Instant::now();
     let summary =
         chief.lead(network, &LeadConfig { workers: *workers, ..LeadConfig::default() }, |chief, event| {
@@ -260,6 +270,7 @@ fn lead<E: Environment>(
                         let mean = evaluate(chief.learner().policy(), &mut environment, *seed)?;
                         let seconds = begun.elapsed().as_secs_f64();
                         println!("{made} updates in {seconds:.0} s, return {mean:.1}");
+                        chief.learner().save(file)?;
                     }
                     if made >= *updates {
                         return Ok(ControlFlow::Break(()));

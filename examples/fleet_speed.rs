@@ -33,6 +33,9 @@ struct Cli {
     /// The numbers of collectors in processes of their own, over TCP.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16])]
     processes: Vec<usize>,
+    /// Stores what comes and makes no updates: what receiving alone costs.
+    #[arg(long)]
+    store_only: bool,
     /// Is a collector itself, for the learner at this endpoint.
     #[arg(long, hide = true)]
     collect: Option<String>,
@@ -89,23 +92,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("|{}", "---|".repeat(14));
     for &count in &cli.threads {
         let here = Network::local();
-        row("threads", count, cli.seconds, &here, &here, None)?;
+        row("threads", count, &cli, &here, &here, None)?;
     }
     for &count in &cli.tcp {
         let endpoint = endpoint()?;
-        row(
-            "threads, TCP",
-            count,
-            cli.seconds,
-            &Network::listen(&endpoint)?,
-            &Network::connect(&endpoint)?,
-            None,
-        )?;
+        row("threads, TCP", count, &cli, &Network::listen(&endpoint)?, &Network::connect(&endpoint)?, None)?;
     }
     for &count in &cli.processes {
         let endpoint = endpoint()?;
         let (listen, connect) = (Network::listen(&endpoint)?, Network::connect(&endpoint)?);
-        row("processes", count, cli.seconds, &listen, &connect, Some(&endpoint))?;
+        row("processes", count, &cli, &listen, &connect, Some(&endpoint))?;
     }
     println!("Robots that sleep, on one machine with {} cores.", thread::available_parallelism()?);
     Ok(())
@@ -134,11 +130,12 @@ struct Seen {
 fn row(
     kind: &str,
     count: usize,
-    seconds: f64,
+    cli: &Cli,
     listen: &Network,
     connect: &Network,
     processes: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
+    let seconds = cli.seconds;
     let names: Vec<String> = (0..count).map(|number| format!("robot-{number}")).collect();
     let mut children: Vec<Child> = Vec::new();
     if let Some(endpoint) = processes {
@@ -194,7 +191,7 @@ fn row(
                 environment_steps: u64::MAX >> 12,
                 warm_up_steps: 100,
                 // More than can be made.
-                updates_per_step: 1_000.0,
+                updates_per_step: if cli.store_only { 0.0 } else { 1_000.0 },
                 evaluation_episodes: 0,
                 metrics_period: (count as u64 * 50 * seconds as u64 / 2).max(50),
                 ..TrainerConfig::default()

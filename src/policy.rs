@@ -74,6 +74,11 @@ impl<A: Actor> Policy<A> {
         &self.actor
     }
 
+    /// How many numbers an observation has.
+    pub fn observation_size(&self) -> usize {
+        self.actor.observation_size()
+    }
+
     /// Its actions, in the environment's units.
     pub fn action_space(&self) -> &ActionSpace {
         &self.action_space

@@ -99,7 +99,8 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     /// the rounds that follow. Which updates which worker has a part in depends on the clock, and on nothing
     /// else: with one worker the run is that of a trainer alone.
     ///
-    /// The chief itself may be saved by what it is made of: [`learner`](Self::learner).
+    /// A chief is saved as [its learner](crate::Learner::save), and goes on as one that is made of that; its
+    /// workers follow the new one.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range, the network cannot be opened, a message would be longer

@@ -1,4 +1,6 @@
-//! A learner among the tensors of a file: all that its next step depends on.
+//! A learner in a file, by itself or among an agent's: all that its next step depends on.
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -6,8 +8,8 @@ use serde_json::json;
 use super::Learner;
 use crate::action_space::ActionSpace;
 use crate::error::Result;
-use crate::files::file::{Refusal, check_same};
-use crate::files::tensor_file::Tensors;
+use crate::files::file::{Kind, Refusal, check_same};
+use crate::files::tensor_file::{self, Tensors};
 use crate::host::{tensor, to_host};
 use crate::learner::config::MpoConfig;
 use crate::learner::e_step::EStep;
@@ -16,6 +18,12 @@ use crate::mathematics::distribution::Multipliers;
 use crate::networks::{Actor, Critic, Optimizer};
 use crate::policy::Policy;
 use crate::rng::Rng;
+
+const FILE: Kind = Kind {
+    name: "mpo learner",
+    version: 1,
+    accepted: "a learner's file of format version 1, which mpo 0.2 writes and reads",
+};
 
 /// What stands beside the tensors.
 #[derive(Serialize, Deserialize)]
@@ -36,6 +44,29 @@ pub(crate) struct Header {
 }
 
 impl<A: Actor, C: Critic> Learner<A, C> {
+    /// Writes the learner to a file: networks and targets, the optimizers' averages, temperatures, multipliers,
+    /// random generators and settings, whatever its next step depends on. What stood there before is replaced
+    /// at once, or not at all. An agent saves its learner [with itself](crate::MpoAgent::save); this is for a
+    /// [`Chief`](crate::Chief), and for loops of one's own.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or two parameters of a network have the same name.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut tensors = Tensors::default();
+        let header = self.save_to(&mut tensors)?;
+        tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
+    }
+
+    /// Makes this learner the one in a file, bit for bit, on its own device.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is damaged, has another version of the format, or was saved with other
+    /// settings or networks. The learner then stays as it was.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        *self = tensor_file::read(path.as_ref(), &FILE, |header, tensors| self.restored(header, tensors))?;
+        Ok(())
+    }
+
     /// Adds its tensors to those of a file, and returns the rest.
     pub(crate) fn save_to(&self, tensors: &mut Tensors) -> Result<Header> {
         tensors.add_module("actor", &self.actor)?;

@@ -181,7 +181,7 @@ pub enum StopReason {
     Return,
     /// An observer asked for it.
     Observer,
-    /// The chief that the run [follows](crate::Trainer) has ended.
+    /// The chief that the run follows (`Trainer::follow`) has ended.
     Chief,
 }
 

@@ -236,3 +236,32 @@ fn settings_are_checked() {
     assert!(error.contains("Network::only"), "{error}");
     assert!(Network::local().fleet("*").is_err() && Network::local().longest_message(1).is_err());
 }
+
+/// Learner and collector that reach nobody but a router, each by a configuration of zenoh's own.
+#[test]
+fn through_a_router() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = format!("tcp/127.0.0.1:{}", free_port());
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let alone = "scouting: { multicast: { enabled: false }, gossip: { enabled: false } }";
+    let router = format!("{{ mode: 'router', listen: {{ endpoints: ['{endpoint}'] }}, {alone} }}");
+    let router = zenoh::Config::from_file(file("router.json5", router)).unwrap();
+    let router = zenoh::open(router).wait().unwrap();
+    let client = format!("{{ mode: 'client', connect: {{ endpoints: ['{endpoint}'] }}, {alone} }}");
+    let client = Network::configured_by(file("client.json5", client));
+    thread::scope(|scope| {
+        let learning = scope.spawn(|| trainer(&client, 200).run().unwrap());
+        let collected = collector("robot-1", &client).run().unwrap();
+        assert!(collected.stopped && collected.steps >= 200 && collected.lost_steps == 0, "{collected:?}");
+        let summary = learning.join().unwrap();
+        assert_eq!(summary.arrivals.unwrap().refused, 0);
+    });
+    router.close().wait().unwrap();
+    let nothing = Network::configured_by(folder.path().join("nothing.json5"));
+    let error = collector("robot-1", &nothing).run().unwrap_err().to_string();
+    assert!(error.contains("nothing.json5"), "{error}");
+}

@@ -27,7 +27,8 @@ impl Parameters {
 
     /// A loss with this gradient, vector first.
     fn linear(&self, gradient: &[f64]) -> Tensor<1> {
-        let constant = |part: &[f64]| Tensor::from_inner(tensor(part.to_vec(), [part.len()]));
+        let precision = self.vector.val().dtype();
+        let constant = |part: &[f64]| Tensor::from_inner(tensor(part.to_vec(), [part.len()]).cast(precision));
         let of_vector = self.vector.val() * constant(&gradient[..2]);
         let of_matrix = self.matrix.val().reshape([4]) * constant(&gradient[2..]);
         of_vector.sum() + of_matrix.sum()
@@ -35,7 +36,16 @@ impl Parameters {
 
     fn numbers(&self) -> Vec<f64> {
         let (vector, matrix) = (self.vector.val().without_autodiff(), self.matrix.val().without_autodiff());
-        [numbers(vector), numbers(matrix)].concat()
+        [numbers(vector.cast(DType::F64)), numbers(matrix.cast(DType::F64))].concat()
+    }
+}
+
+/// Makes single precision of every parameter: what a CPU steps by on plain numbers.
+struct Single;
+
+impl ModuleMapper for Single {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|old| Tensor::from_inner(old.inner().cast(DType::F32)).require_grad())
     }
 }
 
@@ -86,6 +96,7 @@ proptest! {
         let mut optimizer = Optimizer::new(config.clone()).unwrap();
         let mut adam = Adam::default();
         let mut parameters = Parameters::zeros();
+        let mut single = (Optimizer::new(config.clone()).unwrap(), Parameters::zeros().map(&mut Single));
         for gradient in &gradients {
             let loss = parameters.linear(gradient);
             parameters = optimizer.step(parameters, loss);
@@ -94,6 +105,13 @@ proptest! {
                 // Burn holds β₁ and β₂ in single precision.
                 let error = (measured - expected).abs() / learning_rate;
                 prop_assert!(error <= 1e-4, "{measured} in place of {expected}");
+            }
+            let loss = single.1.linear(gradient);
+            single.1 = single.0.step(single.1, loss);
+            prop_assert_eq!(single.1.vector.val().dtype(), DType::F32);
+            for (measured, expected) in single.1.numbers().iter().zip(adam.parameters) {
+                let error = (measured - expected).abs() / learning_rate;
+                prop_assert!(error <= 1e-3, "{measured} in place of {expected}, in single precision");
             }
         }
         prop_assert_eq!(numbers(parameters.idle.val().inner()), vec![0.5]);

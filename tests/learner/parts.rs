@@ -28,6 +28,41 @@ fn observations() -> Tensor<2> {
     Tensor::from_data(TensorData::new(rng(5).normals(30), [10, 3]), &Device::flex())
 }
 
+/// A learner that was saved goes on as the one that it was, and one of other settings stays as it is.
+#[test]
+fn a_learner_is_saved_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("learner.mpo");
+    let (config, replay, mut draws) = (config(), random_replay(20, 20, 3, 2), rng(2));
+    let learner = |config: &MpoConfig, seed| {
+        let (actor, critic) = networks(config);
+        Learner::new(config.clone(), actor, critic, seed).unwrap()
+    };
+    let mut one = learner(&config, 1);
+    let mut step = |learner: &mut Learner<_, _>| {
+        let batch = learner.sample(&replay, &mut draws).unwrap();
+        *learner = learner.step(&batch).unwrap().0;
+        batch
+    };
+    (0..6).for_each(|_| drop(step(&mut one)));
+    one.save(&path).unwrap();
+    let mut other = learner(&config, 9);
+    other.restore(&path).unwrap();
+    for _ in 0..3 {
+        let batch = step(&mut one);
+        other = other.step(&batch).unwrap().0;
+    }
+    let bits = |learner: &Learner<GaussianActor, QNetwork>| {
+        learner.save(&path).unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    assert!(bits(&one) == bits(&other) && one.updates() == 9);
+    let mut another = learner(&MpoConfig { discount: 0.5, ..config }, 1);
+    let error = another.restore(&path).unwrap_err().to_string();
+    assert!(error.contains("discount"), "{error}");
+    assert_eq!(another.updates(), 0);
+}
+
 /// The loop of `examples/custom_training_loop.rs`, to the last bit.
 #[test]
 fn composed_by_hand_they_are_the_agent() {

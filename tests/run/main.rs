@@ -18,6 +18,7 @@ mod failures;
 mod folders;
 mod observers;
 mod offline;
+mod presets;
 mod real_time;
 mod rows;
 mod sources;
