@@ -5,7 +5,8 @@
 //! cargo run --release --features distributed --example distributed
 //! ```
 //!
-//! On several machines, with certificates (see the guide's chapter on fleets):
+//! On several machines, with certificates (see the guide's chapter on fleets); `distributed` stands for `cargo run
+//! --release --features distributed --example distributed --`:
 //!
 //! ```text
 //! distributed learner --endpoint tls/0.0.0.0:7447 --authority ca.pem --certificate learner.pem --key learner.key
@@ -90,7 +91,7 @@ enum Role {
         /// The seed of the networks and of the evaluations.
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// The file of the chief's learner, saved with every evaluation; one that is there is gone on with.
+        /// The file of the chief's learner, saved with every evaluation; one that is there is continued.
         #[arg(long, default_value = "chief.mpo")]
         file: PathBuf,
         /// Where the policy is saved in the end.
@@ -162,7 +163,7 @@ struct Place {
     /// This process's own certificate.
     #[arg(long, requires = "authority")]
     certificate: Option<PathBuf>,
-    /// The key of that.
+    /// The private key of that certificate.
     #[arg(long, requires = "authority")]
     key: Option<PathBuf>,
     /// For the learner: a file with a line USER:PASSWORD for each who is let in.

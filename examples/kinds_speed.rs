@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Prints the median of each in milliseconds. The work of DQN is that of a critic's step alone: values of all
-//! things at the next states by the target network, and a step of the regression.
+//! alternatives at the next states by the target network, and a step of the regression.
 
 use std::time::Instant;
 
@@ -20,15 +20,15 @@ const OBSERVATION: usize = 17;
 const NUMBERS: usize = 6;
 const UPDATES: usize = 40;
 
-/// A replay of actions of so many components, each a number or a choice of so many things.
-fn replay(components: usize, things: Option<usize>) -> Result<ReplayBuffer> {
+/// A replay of actions of so many components, each a number or a choice of so many alternatives.
+fn replay(components: usize, alternatives: Option<usize>) -> Result<ReplayBuffer> {
     let (mut rng, mut replay) =
         (Rng::stream(1, Stream::Replay), ReplayBuffer::new(20_000, OBSERVATION, components)?);
     for _ in 0..15 {
         replay.begin_episode(&rng.normals(OBSERVATION))?;
         for step in 1..=1000 {
-            let values = match things {
-                Some(things) => vec![rng.index(things) as f32],
+            let values = match alternatives {
+                Some(alternatives) => vec![rng.index(alternatives) as f32],
                 None => rng.normals(components),
             };
             let (observation, reward) = (rng.normals(OBSERVATION), rng.normal() as f32);
@@ -53,9 +53,9 @@ fn updates<'a, A: Actor + 'a, C: Critic + 'a>(
 }
 
 /// The regression of a critic of a choice, as DQN makes it.
-fn dqn<'a>(things: usize, device: &Device, replay: &'a ReplayBuffer) -> Result<Timed<'a>> {
+fn dqn<'a>(alternatives: usize, device: &Device, replay: &'a ReplayBuffer) -> Result<Timed<'a>> {
     let (config, mut rng, device) = (MpoConfig::default(), Rng::stream(1, Stream::Weights), device.clone());
-    let mut critic = DiscreteQNetwork::new(&config.critic, OBSERVATION, things, &device, &mut rng)?;
+    let mut critic = DiscreteQNetwork::new(&config.critic, OBSERVATION, alternatives, &device, &mut rng)?;
     let target = critic.valid();
     let mut optimizer = Optimizer::new(config.critic_optimizer)?;
     let update = move || {
@@ -67,7 +67,7 @@ fn dqn<'a>(things: usize, device: &Device, replay: &'a ReplayBuffer) -> Result<T
         critic = optimizer.descend(critic.clone(), backward.gradient(loss));
         Ok(())
     };
-    Ok((format!("DQN's work, {things} things"), Box::new(update)))
+    Ok((format!("DQN's work, {alternatives} alternatives"), Box::new(update)))
 }
 
 fn main() -> Result<()> {
@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     let critics = std::iter::repeat_with(critic).take(2).collect::<Result<_>>()?;
     let two = MpoAgent::with_networks(config.clone(), actor, Ensemble::new(critics, Combine::Minimum)?, 1)?;
     let of_numbers = |config| MpoAgent::new(config, OBSERVATION, NUMBERS, &device, 1);
-    let discrete = |things| DiscreteAgent::discrete(config.clone(), OBSERVATION, things, &device, 1);
+    let discrete = |alternatives| DiscreteAgent::discrete(config.clone(), OBSERVATION, alternatives, &device, 1);
     let mut all = [
         updates("6 numbers, scalar critic", of_numbers(config.clone())?, &numbers),
         updates("6 numbers, critic of 51 bins", of_numbers(distributional)?, &numbers),

@@ -5,10 +5,11 @@ use burn::tensor::Tensor;
 use crate::checks::{check, check_finite, check_size};
 use crate::error::{Error, Result};
 
-/// What the actions of an environment are: numbers inside bounds, choices of one thing of several, or both.
+/// What the actions of an environment are: numbers inside bounds, discrete actions, or both.
 ///
-/// An action has a number for each component, the bounded ones first, then one for each choice: the index of
-/// what is chosen, 0 to 1 below how many things there are.
+/// An action has a number for each bounded component, then one for each discrete action, which this library's
+/// names call a *choice*: the index, 0 to K - 1, of one of its K *alternatives*. `with_choices([3])` adds one
+/// choice of 3 alternatives.
 ///
 /// ```
 /// use mpo::ActionSpace;
@@ -28,7 +29,7 @@ pub struct ActionSpace {
     choices: Vec<usize>,
 }
 
-/// The most things that a choice can be of: single precision tells their indices apart.
+/// The most alternatives that a choice can have: single precision tells their indices apart.
 const MOST_CHOICES: usize = 1 << 24;
 
 impl ActionSpace {
@@ -55,17 +56,17 @@ impl ActionSpace {
         Self { low: vec![-1.0; size], high: vec![1.0; size], choices: Vec::new() }
     }
 
-    /// A choice of one of `count` things. Accepted: 2 to 16,777,216; no trainer takes another.
+    /// One discrete action of `count` alternatives. Accepted: 2 to 16,777,216; no trainer takes another.
     pub fn discrete(count: usize) -> Self {
         Self::multi_discrete([count])
     }
 
-    /// Several choices at once, each of one of so many things.
+    /// Several discrete actions at once, of so many alternatives each.
     pub fn multi_discrete(counts: impl Into<Vec<usize>>) -> Self {
         Self::symmetric(0).with_choices(counts)
     }
 
-    /// The same with these choices behind its components, each of one of so many things.
+    /// The same with these discrete actions behind its components, of so many alternatives each.
     #[must_use]
     pub fn with_choices(mut self, counts: impl Into<Vec<usize>>) -> Self {
         self.choices.extend(counts.into());
@@ -87,7 +88,7 @@ impl ActionSpace {
     pub(crate) fn check(&self, place: &'static str) -> Result<()> {
         check(place, self.size(), |&size| size > 0, "at least 1 component")?;
         let counts = |counts: &&Vec<usize>| counts.iter().all(|count| (2..=MOST_CHOICES).contains(count));
-        check(place, &self.choices, counts, "choices of 2 to 16777216 things each")
+        check(place, &self.choices, counts, "2 to 16777216 alternatives for each discrete action")
     }
 
     /// How many components an action has.
@@ -110,7 +111,7 @@ impl ActionSpace {
         &self.high
     }
 
-    /// Of how many things each choice is.
+    /// How many alternatives each discrete action has.
     pub fn choices(&self) -> &[usize] {
         &self.choices
     }
@@ -126,7 +127,8 @@ impl ActionSpace {
             place: "the action space's choices",
             shape: self.choices.clone(),
             expected: format!(
-                "{:?} (agents with choices: DiscreteAgent, MultiDiscreteAgent, HybridAgent)",
+                "{:?} (for discrete actions make the agent by DiscreteAgent::discrete_of, \
+                 MultiDiscreteAgent::multi_discrete_of or HybridAgent::hybrid_of)",
                 other.choices
             ),
         })
@@ -177,7 +179,7 @@ impl ActionSpace {
         let (bounded, choices) = action.split_at(self.bounded_size());
         for (&choice, &count) in choices.iter().zip(&self.choices) {
             if choice.fract() != 0.0 || !(0.0..count as f32).contains(&choice) {
-                let accepted = "of a choice the index of what is chosen, from 0 to 1 below their number";
+                let accepted = "for a discrete action of K alternatives a whole number from 0 to K - 1";
                 return Err(Error::Range { place: "action", value: choice.into(), accepted });
             }
         }

@@ -197,8 +197,8 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
     /// Learns from what a replay holds, without an environment: so many updates, each from a batch drawn
     /// anew. The means of what was measured; none without an update.
     ///
-    /// A replay of recorded episodes may be [read from a file](ReplayBuffer::read_episodes). What nobody
-    /// tried in them is not known to be worth little: learning from them is a start, and
+    /// A replay of recorded episodes may be [read from a file](ReplayBuffer::read_episodes). Actions that
+    /// nobody tried in them may be overvalued: learning from them is a start, and
     /// [`Trainer::start_from`](crate::Trainer::start_from) goes on from there.
     ///
     /// # Errors

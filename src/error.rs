@@ -10,8 +10,8 @@ pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Everything that can go wrong, each with the field or place, the value and what is accepted.
 ///
-/// After an error nothing is lost: the object that returned it holds what it held before the call and
-/// stays usable.
+/// After an error nothing is lost: the object that returned it holds what it held before the call, or, where
+/// its function says so, also what was done before the error, and stays usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -77,7 +77,7 @@ pub enum Error {
         value: f64,
     },
 
-    /// A number is too large to be reckoned with.
+    /// A reward, or a component of an action, lies outside its accepted range.
     #[error("{place} is {value}, accepted: {accepted}")]
     Range {
         /// What it is.

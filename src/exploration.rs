@@ -38,7 +38,8 @@ pub enum NoiseColour {
 }
 
 /// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to
-/// the other from time to time; a choice is one of its things, and goes to another (after temporally extended
+/// the other from time to time; a discrete action keeps one alternative and changes
+/// to another (after temporally extended
 /// ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them as it is
 /// not by noise around a mean, and comes upon rewards that are rare.
 ///

@@ -67,7 +67,7 @@ mod policy;
 mod rng;
 mod run;
 
-/// What [`device()`] can be asked for, and what the process is spared.
+/// The backends of this build, and how to keep the library from changing what the memory allocator does.
 pub mod devices {
     pub use crate::backends::{BACKENDS, default_backend, leave_allocator_alone};
 }

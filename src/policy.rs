@@ -84,7 +84,8 @@ impl<A: Actor> Policy<A> {
         &self.action_space
     }
 
-    /// The action to take at one observation, the policy's mean, of a choice the likeliest: in the
+    /// The action to take at one observation, the policy's mean, of a discrete action the likeliest
+    /// alternative: in the
     /// environment's units, and inside its [bounds](Self::action_space).
     ///
     /// # Errors

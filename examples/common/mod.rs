@@ -30,7 +30,7 @@ pub struct Arguments {
     /// How many environment steps to train for, in place of the task's own number.
     #[arg(long)]
     pub env_steps: Option<u64>,
-    /// The settings, in place of the example's own.
+    /// The preset of settings, in place of the example's own.
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
     /// One setting of the preset's, with a value in JSON, as m_step.epsilon_mean=0.01; may be given several times.

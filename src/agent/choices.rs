@@ -10,11 +10,11 @@ use crate::learner::config::MpoConfig;
 use crate::networks::{CategoricalActor, DiscreteQNetwork, GaussianActor, HybridActor, QNetwork};
 use crate::rng::{Rng, Stream};
 
-/// An agent whose action is a choice of one of several things.
+/// An agent with one discrete action.
 pub type DiscreteAgent = MpoAgent<CategoricalActor, DiscreteQNetwork>;
 
 impl DiscreteAgent {
-    /// An agent that chooses one of `things`, with the default networks, on `device`.
+    /// An agent with one discrete action of so many `alternatives`, with the default networks, on `device`.
     ///
     /// ```
     /// use burn::tensor::Device;
@@ -29,18 +29,18 @@ impl DiscreteAgent {
     /// ```
     ///
     /// # Errors
-    /// If the observation's size is 0, there are fewer than 2 things, or a setting lies outside its accepted
+    /// If the observation's size is 0, there are fewer than 2 alternatives, or a setting lies outside its accepted
     /// range.
     pub fn discrete(
         config: MpoConfig,
         observation_size: usize,
-        things: usize,
+        alternatives: usize,
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
         let mut rng = Rng::stream(seed, Stream::Weights);
-        let actor = CategoricalActor::new(&config.choices, observation_size, &[things], device, &mut rng)?;
-        let critic = DiscreteQNetwork::new(&config.critic, observation_size, things, device, &mut rng)?;
+        let actor = CategoricalActor::new(&config.choices, observation_size, &[alternatives], device, &mut rng)?;
+        let critic = DiscreteQNetwork::new(&config.critic, observation_size, alternatives, device, &mut rng)?;
         Self::with_networks(config, actor, critic, seed)
     }
 
@@ -56,10 +56,10 @@ impl DiscreteAgent {
         seed: u64,
     ) -> Result<Self> {
         let Layout { rows, observation_size, action_space, .. } = environment.layout();
-        let (0, &[things]) = (action_space.bounded_size(), action_space.choices()) else {
+        let (0, &[alternatives]) = (action_space.bounded_size(), action_space.choices()) else {
             return Err(refused(&action_space, "a single choice, ActionSpace::discrete"));
         };
-        Self::discrete(config, observation_size, things, device, seed)?.with_rows(rows)
+        Self::discrete(config, observation_size, alternatives, device, seed)?.with_rows(rows)
     }
 }
 

@@ -49,7 +49,7 @@ pub trait Environment {
     fn observation_size(&self) -> usize;
 
     /// What its actions are: [`ActionSpace::symmetric`] or [`bounded`](ActionSpace::bounded) numbers in the
-    /// environment's units, a choice of [so many things](ActionSpace::discrete), or both.
+    /// environment's units, a choice of [so many alternatives](ActionSpace::discrete), or both.
     fn action_space(&self) -> ActionSpace;
 
     /// Starts a new episode and returns its first observation.

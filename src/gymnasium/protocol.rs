@@ -22,7 +22,7 @@ pub(super) struct Description {
 pub(super) const ACTIONS: &str = "a Box of floating-point numbers with finite bounds, Discrete, MultiDiscrete, \
     MultiBinary, or a Tuple or Dict of these";
 
-/// What an action is: numbers inside bounds, then choices of so many things each.
+/// What an action is: numbers inside bounds, then choices of so many alternatives each.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Actions {
     pub low: Vec<f32>,

@@ -30,8 +30,8 @@ pub enum ActionCost {
 }
 
 impl ActionCost {
-    /// The costs of `actions` `[batch, samples, action]`, as what is to be raised, `[batch, samples]`: 0 at
-    /// best.
+    /// What is added to the values of `actions` `[batch, samples, action]`, `[batch, samples]`: the negative
+    /// cost, at most 0.
     pub fn of(self, actions: Tensor<3>) -> Tensor<2> {
         match self {
             Self::BeyondBounds => action_penalty(actions),
@@ -43,7 +43,7 @@ impl ActionCost {
     }
 }
 
-/// How far each sampled action lies outside [-1, 1], as a cost to be kept low beside the critic's values:
+/// The negative distance of each sampled action from [-1, 1], which is added to the critic's values:
 /// -‖a - clip(a)‖ for `actions` `[batch, samples, action]`, as `[batch, samples]`.
 pub fn action_penalty(actions: Tensor<3>) -> Tensor<2> {
     let [states, samples, _] = actions.dims();

@@ -112,7 +112,7 @@ impl Default for MpoConfig {
 impl MpoConfig {
     /// The default preset for simulations in which rewards are rare: besides its noise it explores by
     /// [`Excursions`], which drive each component of the action from one of its ends to the other for 1,000
-    /// actions at a time. For nothing that can break.
+    /// actions at a time. Not for machines that can break.
     pub fn simulation() -> Self {
         let default = Self::default();
         let exploration = Exploration { excursions: Some(Excursions::default()), ..default.exploration };
@@ -194,7 +194,7 @@ impl MpoConfig {
             "MpoConfig::average_rate",
             self.average_rate,
             |&rate| rate > 0.0 && rate <= 1.0,
-            "above 0, to 1",
+            "above 0, at most 1",
         )?;
         let Some(penalty) = self.action_penalty else { return Ok(()) };
         check_not_negative("ActionPenalty::weight", penalty.weight)

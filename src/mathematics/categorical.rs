@@ -6,7 +6,7 @@ use crate::checks::{check_count, check_size};
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Enumeration, Multipliers};
 
-/// A choice of one of several things, or several such choices independent of each other, for each state of a
+/// A choice of one of several alternatives, or several such choices independent of each other, for each state of a
 /// batch. A component of an action is the index of what is chosen.
 ///
 /// A single choice is enumerated: the E-step and the critic's targets go over all that can be chosen, each
@@ -28,12 +28,12 @@ use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, En
 /// ```
 #[derive(Debug, Clone)]
 pub struct Categorical {
-    /// log π of each thing, by choice, `[batch, things]`.
+    /// log π of each alternative, by choice, `[batch, alternatives]`.
     log_probabilities: Vec<Tensor<2>>,
 }
 
 impl Categorical {
-    /// With the softmax of these logits, for each choice `[batch, things]`.
+    /// With the softmax of these logits, for each choice `[batch, alternatives]`.
     ///
     /// # Errors
     /// If there is no choice, or they are of different numbers of states.
@@ -58,12 +58,12 @@ impl Categorical {
             return self;
         }
         self.map(|of_choice| {
-            let [_, things] = of_choice.dims();
-            (of_choice.exp() * (1.0 - share) + share / things as f64).log()
+            let [_, alternatives] = of_choice.dims();
+            (of_choice.exp() * (1.0 - share) + share / alternatives as f64).log()
         })
     }
 
-    /// log π of each thing, by choice, `[batch, things]`.
+    /// log π of each alternative, by choice, `[batch, alternatives]`.
     pub fn log_probabilities(&self) -> &[Tensor<2>] {
         &self.log_probabilities
     }
@@ -85,15 +85,15 @@ impl Categorical {
     }
 }
 
-/// Component `choice` of `actions` `[batch, samples, action]` as places among so many things, `[batch,
+/// Component `choice` of `actions` `[batch, samples, action]` as places among so many alternatives, `[batch,
 /// samples]`.
-fn places(actions: &Tensor<3>, choice: usize, things: usize) -> Tensor<2, Int> {
+fn places(actions: &Tensor<3>, choice: usize, alternatives: usize) -> Tensor<2, Int> {
     let chosen = actions.clone().narrow(2, choice, 1).squeeze_dim::<2>(2);
-    chosen.clamp(0.0, (things - 1) as f64).int()
+    chosen.clamp(0.0, (alternatives - 1) as f64).int()
 }
 
 impl Distribution for Categorical {
-    /// By choice, the weight that each thing has, `[batch, things]`.
+    /// By choice, the weight that each alternative has, `[batch, alternatives]`.
     type Statistics = Vec<Tensor<2>>;
 
     fn states(&self) -> usize {
@@ -108,19 +108,19 @@ impl Distribution for Categorical {
         self.action_size()
     }
 
-    /// The quantile of the noise's own: the first thing whose cumulative probability reaches it.
+    /// The quantile of the noise's own: the first alternative whose cumulative probability reaches it.
     fn sample(&self, noise: Tensor<3>) -> Tensor<3> {
         let [states, samples, _] = noise.dims();
         let quantile = ((noise / std::f64::consts::SQRT_2).erf() + 1.0) * 0.5;
         let choose = |(choice, log): (usize, &Tensor<2>)| {
-            let [_, things] = log.dims();
+            let [_, alternatives] = log.dims();
             let cumulative = log.clone().exp().cumsum(1);
             // Rounding leaves the whole a little off 1.
-            let whole = cumulative.clone().narrow(1, things - 1, 1).unsqueeze_dim::<3>(1);
+            let whole = cumulative.clone().narrow(1, alternatives - 1, 1).unsqueeze_dim::<3>(1);
             let reached = quantile.clone().narrow(2, choice, 1) * whole;
-            let shape = [states, samples, things];
+            let shape = [states, samples, alternatives];
             let below = cumulative.unsqueeze_dim::<3>(1).expand(shape).lower(reached.expand(shape));
-            below.float().cast(log.dtype()).sum_dim(2).clamp_max((things - 1) as f64)
+            below.float().cast(log.dtype()).sum_dim(2).clamp_max((alternatives - 1) as f64)
         };
         Tensor::cat(self.log_probabilities.iter().enumerate().map(choose).collect(), 2)
     }
@@ -133,12 +133,12 @@ impl Distribution for Categorical {
         of_choices.reduce(|sum, log| sum + log).expect("a choice at least")
     }
 
-    /// The likeliest things.
+    /// The likeliest alternatives.
     fn mode(&self) -> Tensor<2> {
         self.by_choice(|_, log| log.clone().argmax(1).float().cast(log.dtype()))
     }
 
-    /// The entropy of each choice as a part of the largest it can have: 1 where all things are as likely.
+    /// The entropy of each choice as a part of the largest it can have: 1 where all alternatives are as likely.
     fn spread(&self) -> Tensor<2> {
         let entropy = self.entropy();
         self.by_choice(|choice, log| entropy.clone().narrow(1, choice, 1) / (log.dims()[1] as f64).ln())
@@ -183,9 +183,9 @@ impl Distribution for Categorical {
 
     fn enumerate(&self) -> Option<Enumeration> {
         let [log] = self.log_probabilities.as_slice() else { return None };
-        let [states, things] = log.dims();
-        let indices = Tensor::<1, Int>::arange(0..things as i64, &log.device()).float().cast(log.dtype());
-        let actions = indices.reshape([1, things, 1]).expand([states, things, 1]);
+        let [states, alternatives] = log.dims();
+        let indices = Tensor::<1, Int>::arange(0..alternatives as i64, &log.device()).float().cast(log.dtype());
+        let actions = indices.reshape([1, alternatives, 1]).expand([states, alternatives, 1]);
         Some(Enumeration { actions, probabilities: log.clone().exp() })
     }
 

@@ -24,7 +24,7 @@ use crate::rng::Rng;
 pub struct CategoricalActorConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// The share of each choice that is uniform over its things, so that the policy goes on trying all of
+    /// The share of each choice that is uniform over its alternatives, so that the policy goes on trying all of
     /// them. Accepted: 0 to below 1. The likeliest, which is deployed, is not changed by it.
     pub uniform_share: f64,
 }
@@ -36,7 +36,7 @@ impl Default for CategoricalActorConfig {
     }
 }
 
-/// The default policy network for choices: hidden layers, then a logit for each thing of each choice.
+/// The default policy network for choices: hidden layers, then a logit for each alternative of each choice.
 #[derive(Module, Debug)]
 pub struct CategoricalActor {
     /// Of observations.
@@ -47,16 +47,16 @@ pub struct CategoricalActor {
     logits: Linear,
     #[module(skip)]
     config: CategoricalActorConfig,
-    /// Of how many things each choice is.
+    /// Of how many alternatives each choice is.
     #[module(skip)]
     choices: Vec<usize>,
 }
 
 impl CategoricalActor {
-    /// A policy over choices of so many things each, on the autodiff side of `device`.
+    /// A policy over choices of so many alternatives each, on the autodiff side of `device`.
     ///
     /// # Errors
-    /// If a size is 0, there is no choice or one of fewer than 2 things, or a setting lies outside its
+    /// If a size is 0, there is no choice or one of fewer than 2 alternatives, or a setting lies outside its
     /// accepted range.
     pub fn new(
         config: &CategoricalActorConfig,
@@ -93,9 +93,9 @@ impl CategoricalActor {
     fn of_features(&self, features: Tensor<2>) -> Categorical {
         let logits = self.logits.forward(features);
         let mut start = 0;
-        let of_choice = |&things: &usize| {
-            start += things;
-            logits.clone().narrow(1, start - things, things)
+        let of_choice = |&alternatives: &usize| {
+            start += alternatives;
+            logits.clone().narrow(1, start - alternatives, alternatives)
         };
         Categorical::of_logits(self.choices.iter().map(of_choice).collect())
             .mixed_with_uniform(self.config.uniform_share)
@@ -105,7 +105,7 @@ impl CategoricalActor {
 impl CategoricalActorConfig {
     /// How many parameters the network has; none where that is beyond all numbers.
     pub(crate) fn parameter_count(&self, observation_size: usize, choices: &[usize]) -> Option<usize> {
-        let outputs = choices.iter().try_fold(0_usize, |sum, &things| sum.checked_add(things))?;
+        let outputs = choices.iter().try_fold(0_usize, |sum, &alternatives| sum.checked_add(alternatives))?;
         self.network.parameter_count(observation_size, outputs)
     }
 }

@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::host::is_host;
 use crate::rng::Rng;
 
-/// The default critic of a single choice: hidden layers over the observation, and an output for each thing
+/// The default critic of a single choice: hidden layers over the observation, and an output for each alternative
 /// that can be chosen, so that one pass gives the values of all (as in DQN).
 #[derive(Module, Debug)]
 pub struct DiscreteQNetwork {
@@ -27,7 +27,7 @@ pub struct DiscreteQNetwork {
     moments: Option<Moments>,
     first: Linear,
     hidden: Hidden,
-    /// Thing after thing.
+    /// Alternative after alternative.
     output: Linear,
     /// What the outputs are measured in.
     units: Option<ValueUnits>,
@@ -36,21 +36,21 @@ pub struct DiscreteQNetwork {
 }
 
 impl DiscreteQNetwork {
-    /// A critic of a choice of one of `things`, on the autodiff side of `device`.
+    /// A critic of a choice of one of `alternatives`, on the autodiff side of `device`.
     ///
     /// # Errors
-    /// If a size is 0, there are fewer than 2 things, or a setting lies outside its accepted range.
+    /// If a size is 0, there are fewer than 2 alternatives, or a setting lies outside its accepted range.
     pub fn new(
         config: &QNetworkConfig,
         observation_size: usize,
-        things: usize,
+        alternatives: usize,
         device: &Device,
         rng: &mut Rng,
     ) -> Result<Self> {
         let QNetworkConfig { network, normalise_values, .. } = config;
         let head = config.head()?;
         check_count("observation_size", observation_size, 1)?;
-        ActionSpace::discrete(things).check("things")?;
+        ActionSpace::discrete(alternatives).check("alternatives")?;
         let device = &device.clone().autodiff();
         let (first, last) = (network.hidden[0], network.hidden[network.hidden.len() - 1]);
         let output_gain = if *normalise_values { NORMALISED_OUTPUT_GAIN } else { 1.0 };
@@ -58,34 +58,34 @@ impl DiscreteQNetwork {
             moments: network.normalise_observations.then(|| Moments::new(observation_size, device)),
             first: linear(observation_size, first, 1.0, device, rng),
             hidden: Hidden::new(network, device, rng),
-            output: head.layer(last, things, output_gain, device, rng),
+            output: head.layer(last, alternatives, output_gain, device, rng),
             units: normalise_values.then(|| ValueUnits::new(device)),
             head,
         })
     }
 
     /// Q(s, ·) of everything that can be chosen at `observations` `[batch, observation]`, as `[batch,
-    /// things]`.
+    /// alternatives]`.
     pub fn all_values(&self, observations: Tensor<2>) -> Tensor<2> {
         let features = trunk::features(self.moments.as_ref(), &self.first, &self.hidden, observations);
-        let (states, things) = (features.dims()[0], self.things());
-        let outputs = self.output.forward(features).reshape([states * things, self.head.outputs()]);
-        self.head.values(outputs, self.units.as_ref()).reshape([states, things])
+        let (states, alternatives) = (features.dims()[0], self.alternatives());
+        let outputs = self.output.forward(features).reshape([states * alternatives, self.head.outputs()]);
+        self.head.values(outputs, self.units.as_ref()).reshape([states, alternatives])
     }
 
-    fn things(&self) -> usize {
+    fn alternatives(&self) -> usize {
         self.output.weight.dims()[1] / self.head.outputs()
     }
 
     /// The indices of what is chosen in `actions` `[batch, samples]`.
     fn indices(&self, actions: Tensor<2>) -> Tensor<2, Int> {
-        actions.clamp(0.0, (self.things() - 1) as f64).int()
+        actions.clamp(0.0, (self.alternatives() - 1) as f64).int()
     }
 
     /// The loss of what the last hidden layer gives out.
     fn loss_of(&self, features: Tensor<2>, actions: Tensor<2>, targets: Tensor<1>) -> Tensor<1> {
         let (states, of_each) = (features.dims()[0], self.head.outputs());
-        let outputs = self.output.forward(features).reshape([states, self.things(), of_each]);
+        let outputs = self.output.forward(features).reshape([states, self.alternatives(), of_each]);
         let chosen =
             self.indices(Tensor::from_inner(actions)).unsqueeze_dim::<3>(2).expand([states, 1, of_each]);
         self.head.loss(outputs.gather(1, chosen).squeeze_dim(1), targets, self.units.as_ref())
@@ -106,7 +106,7 @@ impl Critic for DiscreteQNetwork {
     }
 
     fn action_space(&self) -> ActionSpace {
-        ActionSpace::discrete(self.things())
+        ActionSpace::discrete(self.alternatives())
     }
 
     fn values_of_samples(&self, observations: Tensor<2>, actions: Tensor<3>) -> Tensor<2> {

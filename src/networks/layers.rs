@@ -25,8 +25,8 @@ pub struct NetworkConfig {
     pub layer_norm: bool,
     /// Whether the first layer sees observations in units of their spread, (s - mean) / standard deviation
     /// over what has been learnt from, cut off at ±10: a joint's velocity of 20 no longer hides the angle of
-    /// 0.5 beside it, nor a range finder's 1e25 all else. Leave it off where all numbers are of size 1, as they
-    /// then are cut off at ±1,000.
+    /// 0.5 beside it, nor a range finder's 1e25 all else. Without it they are cut off at ±1,000:
+    /// turn it off only where all of them are of size 1 already.
     pub normalise_observations: bool,
 }
 

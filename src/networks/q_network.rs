@@ -63,7 +63,7 @@ impl QNetworkConfig {
     }
 }
 
-/// The default critic: the first layer takes observation and action, of a choice a number for each thing, 1
+/// The default critic: the first layer takes observation and action, of a choice a number for each alternative, 1
 /// for the one that is chosen; then hidden layers and the output.
 #[derive(Module, Debug)]
 pub struct QNetwork {
@@ -80,7 +80,7 @@ pub struct QNetwork {
     units: Option<ValueUnits>,
     #[module(skip)]
     head: ValueHead,
-    /// Of how many things each choice is, behind the bounded components.
+    /// Of how many alternatives each choice is, behind the bounded components.
     #[module(skip)]
     choices: Vec<usize>,
 }
@@ -108,7 +108,7 @@ impl QNetwork {
     /// computes far less.
     ///
     /// # Errors
-    /// If a size is 0, there is no action or a choice of fewer than 2 things, or a setting lies outside its
+    /// If a size is 0, there is no action or a choice of fewer than 2 alternatives, or a setting lies outside its
     /// accepted range.
     pub fn for_actions(
         config: &QNetworkConfig,
@@ -155,10 +155,10 @@ impl QNetwork {
             return actions;
         }
         let (rows, bounded) = (actions.dims()[0], self.action_size() - self.choices.len());
-        let of_choice = |(choice, &things): (usize, &usize)| {
-            let chosen = actions.clone().narrow(1, bounded + choice, 1).int().expand([rows, things]);
-            let indices = Tensor::<1, Int>::arange(0..things as i64, &actions.device());
-            chosen.equal(indices.unsqueeze_dim::<2>(0).expand([rows, things])).float().cast(actions.dtype())
+        let of_choice = |(choice, &alternatives): (usize, &usize)| {
+            let chosen = actions.clone().narrow(1, bounded + choice, 1).int().expand([rows, alternatives]);
+            let indices = Tensor::<1, Int>::arange(0..alternatives as i64, &actions.device());
+            chosen.equal(indices.unsqueeze_dim::<2>(0).expand([rows, alternatives])).float().cast(actions.dtype())
         };
         let numbers = (bounded > 0).then(|| actions.clone().narrow(1, 0, bounded));
         let choices = self.choices.iter().enumerate().map(of_choice);

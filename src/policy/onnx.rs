@@ -25,7 +25,7 @@ pub struct OnnxOptions {
     pub task: String,
     /// Whether the model says more of the policy than its action. Of numbers inside bounds, `mean` and
     /// `deviation`, `[batch, numbers]` each: the policy's mean before it is clipped, and the standard deviation
-    /// of each component, in the environment's units. Of choices, `probabilities`, `[batch, things]`, those of
+    /// of each component, in the environment's units. Of choices, `probabilities`, `[batch, alternatives]`, those of
     /// the first choice first.
     pub distribution: bool,
 }
@@ -96,11 +96,11 @@ impl Model<'_> {
         }
         graph.prefix = "";
         graph.parameters.finished()?;
-        let (numbers, things) = (self.space.bounded_size(), self.space.choices().iter().sum());
+        let (numbers, alternatives) = (self.space.bounded_size(), self.space.choices().iter().sum());
         let of_distribution = [
             ("mean", numbers, parts.mean),
             ("deviation", numbers, parts.deviation),
-            ("probabilities", things, parts.probabilities),
+            ("probabilities", alternatives, parts.probabilities),
         ];
         let mut outputs = vec![("action", self.space.size())];
         graph.side_by_side(&parts.action, "action");

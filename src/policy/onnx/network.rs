@@ -18,12 +18,12 @@ pub(super) enum Network {
 /// The outputs of a graph or of a part of it, by what they are, each `[batch, components]`.
 #[derive(Default)]
 pub(super) struct Outputs {
-    /// In the environment's units and inside its bounds; of choices, the likeliest thing's index.
+    /// In the environment's units and inside its bounds; of choices, the likeliest alternative's index.
     pub(super) action: Vec<String>,
     /// Before it is clipped.
     pub(super) mean: Vec<String>,
     pub(super) deviation: Vec<String>,
-    /// Of each thing, choice after choice.
+    /// Of each alternative, choice after choice.
     pub(super) probabilities: Vec<String>,
 }
 
@@ -209,13 +209,13 @@ fn choices(
     let weight = graph.take("logits.weight", &[features.size, all])?;
     let bias = graph.take("logits.bias", &[all])?;
     let mut start = 0;
-    for (choice, &things) in choices.iter().enumerate() {
-        let columns = start..start + things;
-        start += things;
+    for (choice, &alternatives) in choices.iter().enumerate() {
+        let columns = start..start + alternatives;
+        start += alternatives;
         let name = |part: &str| format!("choice.{choice}.{part}");
         let of_choice: Vec<f32> = weight.chunks(all).flat_map(|row| &row[columns.clone()]).copied().collect();
-        let of_choice = graph.constant(&name("weight"), &[features.size, things], &of_choice);
-        let its_bias = graph.constant(&name("bias"), &[things], &bias[columns]);
+        let of_choice = graph.constant(&name("weight"), &[features.size, alternatives], &of_choice);
+        let its_bias = graph.constant(&name("bias"), &[alternatives], &bias[columns]);
         let logits = graph.node("Gemm", &[&features.name, &of_choice, &its_bias], &name("logits"));
         let likeliest = graph.node_with("ArgMax", &[&logits], &name("likeliest"), [integer("axis", 1)]);
         let index = graph.node_with("Cast", &[&likeliest], &name("index"), [integer("to", FLOAT)]);
@@ -223,7 +223,7 @@ fn choices(
         let probabilities = graph.node("Softmax", &[&logits], &name("softmax"));
         let share = config.uniform_share as f32;
         let kept = graph.constant(&name("kept"), &[], &[1.0 - share]);
-        let uniform = graph.constant(&name("uniform"), &[], &[share / things as f32]);
+        let uniform = graph.constant(&name("uniform"), &[], &[share / alternatives as f32]);
         let probabilities = graph.node("Mul", &[&probabilities, &kept], &name("kept_part"));
         outputs.probabilities.push(graph.node("Add", &[&probabilities, &uniform], &name("probabilities")));
     }

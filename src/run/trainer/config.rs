@@ -26,8 +26,8 @@ pub struct TrainerConfig {
     /// The environment steps between two evaluations. Accepted: at least 1. In the environment that is
     /// trained in, an evaluation waits for the end of an episode.
     pub evaluation_period: u64,
-    /// The episodes of an evaluation; with 0 there is none. As they are, not more than half as many steps go
-    /// to evaluations as to training, in episodes of up to 1,000 steps. One that has not ended after a million
+    /// The episodes of an evaluation; with 0 there is none. With the defaults, evaluations take at most half as
+    /// many steps as training does, if no episode has more than 1,000. One that has not ended after a million
     /// steps is an error.
     pub evaluation_episodes: usize,
     /// The environment steps between two reports of the metrics, which are means over the updates since the
@@ -92,7 +92,7 @@ impl TrainerConfig {
             "TrainerConfig::stop_at_return",
             self.stop_at_return,
             |goal| goal.is_none_or(|goal| !goal.is_nan() && self.evaluation_episodes > 0),
-            "a number, if there are evaluations, or none",
+            "none, or a number with TrainerConfig::evaluation_episodes above 0",
         )
     }
 }
