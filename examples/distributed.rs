@@ -79,7 +79,7 @@ enum Role {
         /// The task.
         #[arg(long, value_enum, default_value = "cartpole-balance")]
         task: Name,
-        /// How many updates are made.
+        /// How many updates are made in all.
         #[arg(long, default_value_t = 10_000)]
         updates: u64,
         /// How many updates lie between two evaluations.
@@ -257,6 +257,10 @@ fn lead<E: Environment>(
     if file.exists() {
         learner.restore(file)?;
         println!("goes on from {} updates in {}", learner.updates(), file.display());
+    }
+    if learner.updates() >= *updates {
+        println!("it has made {} updates already: --updates is how many there are in all", learner.updates());
+        return Ok(());
     }
     let mut chief = Chief::new(learner)?;
     let begun = Instant::now();

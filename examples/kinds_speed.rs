@@ -82,7 +82,8 @@ fn main() -> Result<()> {
     let critics = std::iter::repeat_with(critic).take(2).collect::<Result<_>>()?;
     let two = MpoAgent::with_networks(config.clone(), actor, Ensemble::new(critics, Combine::Minimum)?, 1)?;
     let of_numbers = |config| MpoAgent::new(config, OBSERVATION, NUMBERS, &device, 1);
-    let discrete = |alternatives| DiscreteAgent::discrete(config.clone(), OBSERVATION, alternatives, &device, 1);
+    let discrete =
+        |alternatives| DiscreteAgent::discrete(config.clone(), OBSERVATION, alternatives, &device, 1);
     let mut all = [
         updates("6 numbers, scalar critic", of_numbers(config.clone())?, &numbers),
         updates("6 numbers, critic of 51 bins", of_numbers(distributional)?, &numbers),

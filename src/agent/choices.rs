@@ -39,7 +39,8 @@ impl DiscreteAgent {
         seed: u64,
     ) -> Result<Self> {
         let mut rng = Rng::stream(seed, Stream::Weights);
-        let actor = CategoricalActor::new(&config.choices, observation_size, &[alternatives], device, &mut rng)?;
+        let actor =
+            CategoricalActor::new(&config.choices, observation_size, &[alternatives], device, &mut rng)?;
         let critic = DiscreteQNetwork::new(&config.critic, observation_size, alternatives, device, &mut rng)?;
         Self::with_networks(config, actor, critic, seed)
     }

@@ -1,11 +1,12 @@
 //! Who takes part in a round of an update, and what they have said in it: nothing here waits, nor knows of a
 //! network.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::exchanged::{Standing, Taken, Wanted, contribution_of};
+use super::is_name;
 use super::message::{self, FORMAT, Go, Refused};
 use crate::learner::exchange::{Contribution, SharedParameters};
 use crate::learner::metrics::Metrics;
@@ -31,18 +32,32 @@ struct State {
     changes: Arc<SharedParameters>,
     complete: Arc<SharedParameters>,
     metrics: Option<Metrics>,
-    /// Those who ask and speak in time.
-    present: BTreeSet<String>,
-    /// By name, the latest who has begun under it.
-    instances: BTreeMap<String, u64>,
-    /// In the midst of an update, those who have begun it and are still there.
-    members: BTreeSet<String>,
+    /// Those who are there, and ask and speak in time.
+    workers: BTreeMap<String, Present>,
+    /// In this round, also by those who have gone since.
     said: BTreeMap<String, Contribution>,
-    /// When the first of the round spoke.
-    begun: Option<Instant>,
-    told: BTreeSet<String>,
+    /// Since when the others are waited for.
+    since: Option<Instant>,
     comings: VecDeque<(String, bool)>,
     counts: Exchanges,
+}
+
+/// A worker that is there.
+struct Present {
+    /// Tells it from others of its name.
+    instance: u64,
+    /// Whether it has a part in the update under way.
+    member: bool,
+    /// Whether it has spoken in this round.
+    spoken: bool,
+    /// Whether it knows that all is over.
+    told: bool,
+}
+
+impl Present {
+    fn new(instance: u64) -> Self {
+        Self { instance, member: false, spoken: false, told: false }
+    }
 }
 
 /// What went over the network.
@@ -83,12 +98,9 @@ impl Assembly {
             changes: complete.clone(),
             complete,
             metrics: None,
-            present: BTreeSet::new(),
-            instances: BTreeMap::new(),
-            members: BTreeSet::new(),
+            workers: BTreeMap::new(),
             said: BTreeMap::new(),
-            begun: None,
-            told: BTreeSet::new(),
+            since: None,
             comings: VecDeque::new(),
             counts: Exchanges::default(),
         };
@@ -104,6 +116,13 @@ impl Assembly {
     pub fn parameters(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, Refused> {
         let wanted = message::of_bytes(bytes).and_then(|wanted: Wanted| self.check(wanted));
         let mut state = self.state();
+        if let Ok(Wanted { leaves: true, instance, .. }) = wanted {
+            if state.workers.get(name).is_some_and(|worker| worker.instance == instance) {
+                state.leave(name);
+                self.changed.notify_all();
+            }
+            return Ok(Vec::new());
+        }
         let entered = wanted.and_then(|wanted| self.enter(&mut state, name, wanted));
         let version = entered.inspect_err(|_| state.counts.refused += 1)?;
         let go = state.go();
@@ -112,8 +131,8 @@ impl Assembly {
             Some(version) if state.changes.base() == Some(version) => Some(state.changes.clone()),
             _ => Some(state.complete.clone()),
         };
-        if state.over && newer.is_none() {
-            state.told.insert(name.into());
+        if let Some(worker) = state.workers.get_mut(name) {
+            worker.told = go == Go::Stop && newer.is_none();
         }
         let standing = Standing { run: self.run, go, metrics: state.metrics };
         self.changed.notify_all();
@@ -127,18 +146,38 @@ impl Assembly {
     /// Lets in who asks; the version that it has of this run.
     fn enter(&self, state: &mut State, name: &str, wanted: Wanted) -> Result<Option<u64>, Refused> {
         let Wanted { has, instance, .. } = wanted;
-        let version = has.filter(|(run, _)| *run == self.run).map(|(_, version)| version);
-        let other = state.instances.get(name).is_some_and(|&latest| latest != instance);
-        if version.is_some() && other {
-            return Err(Refused::new(
-                "another worker of this name has started since: each has to have a name of its own",
-            ));
+        if !is_name(name) {
+            return Err(Refused::new("a worker without a proper name (FollowConfig::name)"));
         }
-        state.let_in(name, self.workers[1])?;
-        if version.is_none() {
-            // It begins anew, and knows nothing of an update under way.
-            state.members.remove(name);
-            state.instances.insert(name.into(), instance);
+        let version = has.filter(|(run, _)| *run == self.run).map(|(_, version)| version);
+        let current = version == Some(state.version);
+        let count = state.workers.len();
+        match state.workers.get_mut(name) {
+            None if count >= self.workers[1] => {
+                let most = self.workers[1];
+                let refused =
+                    Refused::new(format!("there are {most} workers already (LeadConfig::most_workers)"));
+                // There may be room later.
+                return Err(Refused { again: true, ..refused });
+            }
+            None => {
+                state.workers.insert(name.into(), Present::new(instance));
+                state.note(name, true);
+            }
+            Some(worker) if worker.instance == instance && version.is_some() => {
+                // It would have spoken before it asked: it has nothing to say to this update any more.
+                worker.member &= worker.spoken || !current;
+            }
+            Some(_) if version.is_some() => {
+                return Err(Refused::new(
+                    "another worker of this name has started since: each has to have a name of its own",
+                ));
+            }
+            Some(worker) => {
+                // It begins anew, and knows nothing of an update under way.
+                *worker = Present::new(instance);
+                state.said.remove(name);
+            }
         }
         Ok(version)
     }
@@ -164,10 +203,10 @@ impl Assembly {
     pub fn contribution(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, Refused> {
         let contribution = contribution_of(bytes, self.run, name);
         let mut state = self.state();
-        let taken = contribution.and_then(|contribution| {
+        let taken = contribution.and_then(|(instance, contribution)| {
             // One of an earlier round comes late, or a second time: no fault, and no use.
             if contribution.version() == state.version {
-                self.take(&mut state, name, contribution)?;
+                self.take(&mut state, name, instance, contribution)?;
             }
             Ok(Taken { go: state.go() })
         });
@@ -181,29 +220,35 @@ impl Assembly {
         taken.map(|taken| message::to_bytes(&taken))
     }
 
-    fn take(&self, state: &mut State, name: &str, contribution: Contribution) -> Result<(), Refused> {
+    fn take(
+        &self,
+        state: &mut State,
+        name: &str,
+        instance: u64,
+        contribution: Contribution,
+    ) -> Result<(), Refused> {
         let words = |error: crate::error::Error| Refused::new(error.to_string());
         self.rounds.vectors(state.version, &contribution).map_err(words)?;
-        state.let_in(name, self.workers[1])?;
         let begins = self.rounds.at(state.version) == Round::Batches;
-        if state.over || !(begins || state.members.contains(name)) || state.said.contains_key(name) {
+        let State { workers, said, since, over, .. } = state;
+        // One that is not there any more has to ask first.
+        let Some(worker) = workers.get_mut(name) else { return Ok(()) };
+        if worker.instance != instance {
+            return Err(Refused::new("a contribution of another worker of this name"));
+        }
+        if *over || worker.spoken || !(begins || worker.member) {
             return Ok(());
         }
-        state.said.insert(name.into(), contribution);
-        state.begun.get_or_insert_with(Instant::now);
+        worker.spoken = true;
+        said.insert(name.into(), contribution);
+        since.get_or_insert_with(Instant::now);
         self.changed.notify_all();
         Ok(())
     }
 
-    /// Takes note that a worker has gone.
+    /// Takes note that a worker has gone. What it has said in this round counts all the same.
     pub fn gone(&self, name: &str) {
-        let mut state = self.state();
-        state.members.remove(name);
-        state.instances.remove(name);
-        // What it has said counts: the round is made of it all the same.
-        if state.present.remove(name) {
-            state.note(name, false);
-        }
+        self.state().leave(name);
         self.changed.notify_all();
     }
 
@@ -217,31 +262,33 @@ impl Assembly {
                 gathered => return gathered,
             }
             let Some(left) = until.checked_duration_since(Instant::now()) else { return Gathered::NotYet };
+            // Patience may end meanwhile.
+            let left = left.min(Duration::from_millis(10));
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn look(&self, state: &mut State) -> Gathered {
         let begins = self.rounds.at(state.version) == Round::Batches;
-        let late = state.begun.is_some_and(|begun| begun.elapsed() >= self.patience);
-        let expected = if begins { &state.present } else { &state.members };
-        let missing: Vec<_> =
-            expected.iter().filter(|name| !state.said.contains_key(*name)).cloned().collect();
-        let enough = if begins { self.workers[0] } else { 1 };
-        if state.said.len() < enough {
-            let nobody = !begins && state.members.is_empty();
-            return if nobody { Gathered::Nobody } else { Gathered::NotYet };
-        }
-        if !missing.is_empty() && !late {
+        let late = state.since.is_some_and(|since| since.elapsed() >= self.patience);
+        let taking_part = |worker: &Present| begins || worker.member;
+        let missing: Vec<String> = state
+            .workers
+            .iter()
+            .filter(|(_, worker)| taking_part(worker) && !worker.spoken)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let enough = state.said.len() >= if begins { self.workers[0] } else { 1 };
+        let waits = if enough { !missing.is_empty() } else { begins || !missing.is_empty() };
+        if waits && !(late && (enough || !begins)) {
             return Gathered::NotYet;
         }
-        for name in missing {
-            // Nobody waits for it any more, until it speaks again.
-            state.present.remove(&name);
-            state.note(&name, false);
+        // Nobody waits for them any more, until they ask again.
+        missing.iter().for_each(|name| state.leave(name));
+        if !enough {
+            return Gathered::Nobody;
         }
-        // Of those who have gone since they spoke it counts, and nothing more is expected.
-        state.members = state.said.keys().filter(|name| state.present.contains(*name)).cloned().collect();
+        state.workers.values_mut().for_each(|worker| worker.member = worker.spoken);
         Gathered::All(std::mem::take(&mut state.said).into_values().collect())
     }
 
@@ -253,18 +300,20 @@ impl Assembly {
         if metrics.is_some() {
             state.metrics = metrics;
         }
-        if self.rounds.at(state.version) == Round::Batches {
-            state.members.clear();
+        let begins = self.rounds.at(state.version) == Round::Batches;
+        for worker in state.workers.values_mut() {
+            (worker.member, worker.spoken) = (worker.member && !begins, false);
         }
         state.said.clear();
-        state.begun = None;
+        // An update waits for whoever begins it, and its other rounds for those who have.
+        state.since = (!begins).then(Instant::now);
     }
 
     /// Tells everybody that the run is over, and waits for a while until they have heard it.
     pub fn end(&self, patience: Duration) {
         let begun = Instant::now();
         self.state().over = true;
-        let know = |state: &State| state.present.iter().all(|name| state.told.contains(name));
+        let know = |state: &State| state.workers.values().all(|worker| worker.told);
         while begun.elapsed() < patience && !know(&self.state()) {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -285,17 +334,10 @@ impl State {
         if self.over { Go::Stop } else { Go::On }
     }
 
-    /// Takes note that a worker is there, if there is room for it.
-    fn let_in(&mut self, name: &str, most: usize) -> Result<(), Refused> {
-        if self.present.contains(name) {
-            return Ok(());
+    fn leave(&mut self, name: &str) {
+        if self.workers.remove(name).is_some() {
+            self.note(name, false);
         }
-        if self.present.len() >= most {
-            return Err(Refused::new(format!("there are {most} workers already (LeadConfig::most_workers)")));
-        }
-        self.present.insert(name.into());
-        self.note(name, true);
-        Ok(())
     }
 
     fn note(&mut self, name: &str, came: bool) {

@@ -4,11 +4,10 @@ use std::io::Cursor;
 
 use serde::{Deserialize, Serialize};
 
-use super::is_name;
 use super::message::{FORMAT, Go, Refused};
 use crate::files::file::{self, Kind, Refusal};
 use crate::learner::exchange::{Contribution, ContributionHeader, ParametersHeader, SharedParameters};
-use crate::learner::metrics::Metrics;
+use crate::learner::metrics::{MeanMetrics, Metrics};
 
 const PARAMETERS: Kind = Kind {
     name: "mpo parameters",
@@ -33,6 +32,8 @@ pub(crate) struct Wanted {
     pub instance: u64,
     /// The chief's run and the version in it that the worker has, if it has one.
     pub has: Option<(u64, u64)>,
+    /// It goes, and asks for nothing.
+    pub leaves: bool,
 }
 
 /// The answer to a contribution.
@@ -54,7 +55,8 @@ pub(crate) struct Standing {
 struct StandingHeader {
     run: u64,
     go: Go,
-    metrics: Option<Metrics>,
+    /// As a mean of one: measures may be infinite, which JSON cannot say.
+    metrics: MeanMetrics,
     parameters: Option<ParametersHeader>,
     numbers: usize,
 }
@@ -62,10 +64,12 @@ struct StandingHeader {
 impl Standing {
     pub fn to_bytes(&self, parameters: Option<&SharedParameters>) -> Vec<u8> {
         let numbers = parameters.map_or(&[][..], |parameters| &parameters.numbers);
+        let mut metrics = MeanMetrics::default();
+        self.metrics.iter().for_each(|measured| metrics.add(measured));
         let header = StandingHeader {
             run: self.run,
             go: self.go,
-            metrics: self.metrics,
+            metrics,
             parameters: parameters.map(|parameters| parameters.header.clone()),
             numbers: numbers.len(),
         };
@@ -74,10 +78,10 @@ impl Standing {
 
     pub fn of_bytes(bytes: &[u8]) -> Result<(Self, Option<SharedParameters>), Refused> {
         let parsed = file::parse(&mut Cursor::new(bytes), &PARAMETERS, |header: StandingHeader, input| {
-            let StandingHeader { run, go, metrics, parameters, numbers } = header;
+            let StandingHeader { run, go, mut metrics, parameters, numbers } = header;
             let numbers = input.floats(numbers)?;
             let parameters = parameters.map(|header| SharedParameters { header, numbers });
-            Ok((Self { run, go, metrics }, parameters))
+            Ok((Self { run, go, metrics: metrics.take() }, parameters))
         });
         parsed.map_err(Refused::of)
     }
@@ -87,36 +91,43 @@ impl Standing {
 struct ContributionMessage {
     run: u64,
     worker: String,
+    instance: u64,
     contribution: ContributionHeader,
     numbers: usize,
 }
 
 /// The bytes of a contribution to a run.
-pub(crate) fn contribution_bytes(contribution: &Contribution, run: u64, worker: &str) -> Vec<u8> {
+pub(crate) fn contribution_bytes(
+    contribution: &Contribution,
+    run: u64,
+    worker: &str,
+    instance: u64,
+) -> Vec<u8> {
     let Contribution { header, numbers } = contribution;
     let message = ContributionMessage {
         run,
         worker: worker.into(),
+        instance,
         contribution: header.clone(),
         numbers: numbers.len(),
     };
     written(&CONTRIBUTION, &message, numbers)
 }
 
-/// The contribution of these bytes, if it is one of this worker to this run: whole and finite.
-pub(crate) fn contribution_of(bytes: &[u8], run: u64, name: &str) -> Result<Contribution, Refused> {
+/// The contribution of these bytes and whose it is, if it is one by this name to this run: whole and finite.
+pub(crate) fn contribution_of(bytes: &[u8], run: u64, name: &str) -> Result<(u64, Contribution), Refused> {
     let parsed =
         file::parse(&mut Cursor::new(bytes), &CONTRIBUTION, |message: ContributionMessage, input| {
-            let ContributionMessage { run: of, worker, contribution: header, numbers } = message;
+            let ContributionMessage { run: of, worker, instance, contribution: header, numbers } = message;
             if of != run {
                 let found = format!("a contribution to the run {of:x}");
                 return Err(Refusal::Other(found, "to that of the chief"));
             }
-            if !is_name(&worker) || worker != name {
+            if worker != name {
                 // The address has no checksum.
                 return Err("a contribution in the name of another worker".into());
             }
-            Ok(Contribution { header, numbers: input.floats(numbers)? })
+            Ok((instance, Contribution { header, numbers: input.floats(numbers)? }))
         });
     parsed.map_err(Refused::of)
 }

@@ -46,6 +46,11 @@ pub(crate) struct Following<A: Actor, C: Critic> {
     instance: u64,
     /// The chief's run, once it has answered.
     run: Option<u64>,
+    /// The version that it has spoken to.
+    spoken: Option<u64>,
+    /// In that run, the chief's updates when this one was asked for.
+    before: Option<u64>,
+    silence: Silence,
 }
 
 struct Link {
@@ -54,9 +59,20 @@ struct Link {
     connection: Connection,
 }
 
+/// For how long the chief has not answered, and what was heard instead.
+#[derive(Default)]
+struct Silence {
+    since: Option<Instant>,
+    /// When the network was last opened anew meanwhile.
+    opened: Option<Instant>,
+    reason: String,
+}
+
 /// What came of an update.
 pub(crate) enum Followed {
     Updated(Metrics),
+    /// There is nothing new for now: it is to be asked again.
+    Waiting,
     /// The chief has ended.
     Over,
 }
@@ -64,8 +80,12 @@ pub(crate) enum Followed {
 /// Between two questions, while there is nothing new.
 const SHORTEST: Duration = Duration::from_micros(200);
 const LONGEST: Duration = Duration::from_millis(50);
+/// While nobody answers.
+const SILENT: Duration = Duration::from_millis(100);
 /// After so long a silence the network is opened anew.
 const ANEW: Duration = Duration::from_secs(10);
+/// After so long whoever asks for an update hears that it takes its time.
+const MOMENT: Duration = Duration::from_millis(100);
 
 impl<A: Actor, C: Critic> Following<A, C> {
     pub fn new(network: &Network, config: FollowConfig) -> Result<Self> {
@@ -79,6 +99,9 @@ impl<A: Actor, C: Critic> Following<A, C> {
             link: None,
             instance: unique(),
             run: None,
+            spoken: None,
+            before: None,
+            silence: Silence::default(),
         })
     }
 
@@ -87,11 +110,37 @@ impl<A: Actor, C: Critic> Following<A, C> {
         self.contributor.as_ref().map(Contributor::learner)
     }
 
-    /// Takes part in the chief's next update, with what `draw` draws of `learner`'s batches.
+    /// Says to the chief that it is away until the next update, if there is a chief.
+    pub fn leave(&mut self, learner: &Learner<A, C>) {
+        let Some(link) = self.link.take() else { return };
+        let wanted = Wanted { leaves: true, ..self.wanted(learner) };
+        if self.run.is_some() && self.silence.since.is_none() {
+            let _ = link.connection.ask(
+                PARAMETERS,
+                &self.config.name,
+                message::to_bytes(&wanted),
+                Duration::from_secs(1),
+            );
+        }
+    }
+
+    fn wanted(&self, learner: &Learner<A, C>) -> Wanted {
+        let version = self.contributor.as_ref().and_then(Contributor::version);
+        Wanted {
+            format: FORMAT,
+            settings: settings_of(learner),
+            instance: self.instance,
+            has: self.run.zip(version),
+            leaves: false,
+        }
+    }
+
+    /// Takes part in the chief's next update, with what `draw` draws of `learner`'s batches. Where that takes
+    /// its time it is asked for again, and goes on.
     ///
     /// # Errors
-    /// If the chief does not answer for too long or refuses this worker; or if what the batch comes to is not
-    /// finite: the chief then goes on without it.
+    /// If the chief does not answer for too long or refuses this worker, or a message is too long; or if what
+    /// the batch comes to is not finite: the chief then goes on without it.
     pub fn update(
         &mut self,
         learner: &Learner<A, C>,
@@ -100,104 +149,103 @@ impl<A: Actor, C: Critic> Following<A, C> {
         if self.contributor.is_none() {
             self.contributor = Some(Contributor::new(learner.clone())?);
         }
-        let mut wait = Wait::default();
-        let mut before = None;
+        let (begun, mut pause) = (Instant::now(), SHORTEST);
         loop {
             // Of an update that it joins in its midst it only hears the end.
             if let (Some(run), Some(contributor)) = (self.run, &mut self.contributor) {
-                before = before.or(Some(contributor.learner().updates()));
-                if let Some(contribution) = contributor.contribute(&mut draw)? {
-                    self.send(&contribution, run, &mut wait)?;
+                self.before = self.before.or(Some(contributor.learner().updates()));
+                if self.spoken != contributor.version()
+                    && let Some(contribution) = contributor.contribute(&mut draw)?
+                {
+                    self.send(&contribution, run)?;
                 }
             }
-            let Some(standing) = self.follow(learner, &mut wait)? else { return Ok(Followed::Over) };
-            let updates = self.learner().map_or(0, Learner::updates);
-            match (before, standing.metrics) {
-                (Some(before), Some(metrics)) if updates > before => return Ok(Followed::Updated(metrics)),
-                _ => {}
+            match self.follow(learner)? {
+                Followed::Updated(metrics) => {
+                    pause = SHORTEST;
+                    let updates = self.learner().map_or(0, Learner::updates);
+                    if self.before.is_some_and(|before| updates > before) {
+                        self.before = None;
+                        return Ok(Followed::Updated(metrics));
+                    }
+                }
+                Followed::Over => return Ok(Followed::Over),
+                Followed::Waiting if begun.elapsed() >= MOMENT => return Ok(Followed::Waiting),
+                Followed::Waiting => {
+                    let silent = self.silence.since.is_some();
+                    std::thread::sleep(if silent { SILENT } else { pause });
+                    pause = (pause + pause / 4).min(LONGEST);
+                }
             }
         }
     }
 
     /// Sends a contribution: whether it was taken the next parameters say.
-    fn send(&mut self, contribution: &Contribution, run: u64, wait: &mut Wait) -> Result<()> {
-        let bytes = contribution_bytes(contribution, run, &self.config.name);
-        loop {
-            match self.ask(CONTRIBUTION, bytes.clone())? {
-                Answer::Reply(bytes) if message::of_bytes::<Taken>(&bytes).is_ok() => {
-                    wait.answered();
-                    return Ok(());
+    fn send(&mut self, contribution: &Contribution, run: u64) -> Result<()> {
+        let bytes = contribution_bytes(contribution, run, &self.config.name, self.instance);
+        self.check_length(bytes.len())?;
+        match self.ask(CONTRIBUTION, bytes)? {
+            Answer::Reply(bytes) if message::of_bytes::<Taken>(&bytes).is_ok() => self.answered(contribution),
+            Answer::Refusal(words) => {
+                let Refused { reason, again } = message::of_bytes(&words).unwrap_or_else(|refused| refused);
+                tracing::debug!(reason, "a contribution was refused");
+                if again {
+                    return self.spend(reason);
                 }
-                Answer::Refusal(words) => {
-                    let Refused { reason, again } =
-                        message::of_bytes(&words).unwrap_or_else(|refused| refused);
-                    if !again {
-                        // As after the chief's restart: the parameters come next.
-                        tracing::debug!(reason, "a contribution was refused");
-                        return Ok(());
-                    }
-                    self.spend(wait)?;
-                }
-                Answer::Reply(_) | Answer::Silence(_) => self.spend(wait)?,
+                // As after the chief's restart: the parameters come next.
+                self.answered(contribution);
             }
+            Answer::Reply(_) => self.spend("an answer was damaged on its way".into())?,
+            Answer::Silence(reason) => self.spend(reason)?,
         }
+        Ok(())
     }
 
-    /// Waits for parameters that are newer than its own, and follows them; none if the chief has ended.
-    fn follow(&mut self, learner: &Learner<A, C>, wait: &mut Wait) -> Result<Option<Standing>> {
-        let settings = settings_of(learner);
-        loop {
-            let has = self.run.zip(self.contributor.as_ref().and_then(Contributor::version));
-            let question =
-                message::to_bytes(&Wanted { format: FORMAT, settings, instance: self.instance, has });
-            let bytes = match self.ask(PARAMETERS, question)? {
-                Answer::Reply(bytes) => bytes,
-                Answer::Refusal(words) => {
-                    let Refused { reason, again } =
-                        message::of_bytes(&words).unwrap_or_else(|refused| refused);
-                    if !again {
-                        return Err(Error::Refused { name: self.config.name.clone(), reason });
-                    }
-                    self.spend(wait)?;
-                    continue;
+    fn answered(&mut self, contribution: &Contribution) {
+        self.spoken = Some(contribution.version());
+        self.silence = Silence::default();
+    }
+
+    /// Follows the chief's parameters where they are newer than its own. With them come the latest update's
+    /// measures.
+    fn follow(&mut self, learner: &Learner<A, C>) -> Result<Followed> {
+        let wanted = self.wanted(learner);
+        let bytes = match self.ask(PARAMETERS, message::to_bytes(&wanted))? {
+            Answer::Reply(bytes) => bytes,
+            Answer::Refusal(words) => {
+                let Refused { reason, again } = message::of_bytes(&words).unwrap_or_else(|refused| refused);
+                if !again {
+                    return Err(Error::Refused { name: self.config.name.clone(), reason });
                 }
-                Answer::Silence(reason) => {
-                    tracing::debug!(reason, "no answer to a question for parameters");
-                    self.spend(wait)?;
-                    continue;
-                }
-            };
-            let (standing, parameters) = match Standing::of_bytes(&bytes) {
-                Ok(taken) => taken,
-                Err(Refused { again: true, .. }) => {
-                    self.spend(wait)?;
-                    continue;
-                }
-                Err(Refused { reason, .. }) => return Err(self.failed(format!("parameters: {reason}"))),
-            };
-            wait.answered();
-            let Some(parameters) = parameters else {
-                // The last ones are followed before.
-                if standing.go == Go::Stop {
-                    return Ok(None);
-                }
-                wait.a_moment();
-                continue;
-            };
-            if parameters.base().is_none() && self.run != Some(standing.run) {
-                // Another chief's versions begin anew, and so does what follows them.
-                self.contributor = Some(Contributor::new(learner.clone())?);
+                return self.spend(reason).map(|()| Followed::Waiting);
             }
-            let contributor = self.contributor.as_mut();
-            contributor.map_or(Ok(()), |contributor| contributor.follow(&parameters))?;
-            self.run = Some(standing.run);
-            wait.something_new();
-            return Ok(Some(standing));
+            Answer::Silence(reason) => return self.spend(reason).map(|()| Followed::Waiting),
+        };
+        let (standing, parameters) = match Standing::of_bytes(&bytes) {
+            Ok(taken) => taken,
+            Err(Refused { again: true, reason }) => return self.spend(reason).map(|()| Followed::Waiting),
+            Err(Refused { reason, .. }) => return Err(self.failed(format!("parameters: {reason}"))),
+        };
+        self.silence = Silence::default();
+        let Some(parameters) = parameters else {
+            // The last ones are followed before.
+            return Ok(if standing.go == Go::Stop { Followed::Over } else { Followed::Waiting });
+        };
+        if self.run != Some(standing.run) {
+            // Another chief's versions and updates begin anew, and so does what follows them.
+            self.contributor = Some(Contributor::new(learner.clone())?);
+            (self.run, self.spoken, self.before) = (Some(standing.run), None, None);
         }
+        let contributor = self.contributor.as_mut();
+        contributor.map_or(Ok(()), |contributor| contributor.follow(&parameters))?;
+        Ok(Followed::Updated(standing.metrics.unwrap_or_default()))
     }
 
     fn ask(&mut self, what: &str, question: Vec<u8>) -> Result<Answer> {
         if self.link.is_none() {
+            // A policy's and a critic's parameters, and those of their targets, come as one message.
+            let numbers = self.contributor.as_ref().map_or(0, Contributor::numbers);
+            self.check_length(4 * numbers + (1 << 16))?;
             let connection = self.network.open()?;
             self.link = Some(Link { _alive: connection.alive(&self.config.name)?, connection });
         }
@@ -205,53 +253,38 @@ impl<A: Actor, C: Critic> Following<A, C> {
         Ok(link.connection.ask(what, &self.config.name, question, ANSWER))
     }
 
+    /// Longer messages would be dropped where they arrive.
+    fn check_length(&self, bytes: usize) -> Result<()> {
+        let longest = self.network.longest();
+        let accepted =
+            "at least what the parameters of both networks and of their targets, and a batch, take";
+        check("Network::longest_message", longest, |&longest| longest >= bytes, accepted)
+    }
+
     /// Takes a silence, which may have been one too many.
-    fn spend(&mut self, wait: &mut Wait) -> Result<()> {
-        let since = *wait.silent_since.get_or_insert_with(Instant::now);
-        if since.elapsed().as_secs_f64() > self.config.patience {
+    fn spend(&mut self, reason: String) -> Result<()> {
+        tracing::debug!(reason, "no answer of the chief's");
+        self.silence.reason = reason;
+        let since = *self.silence.since.get_or_insert_with(Instant::now);
+        let seconds = since.elapsed().as_secs_f64();
+        if seconds > self.config.patience {
+            let last = std::mem::take(&mut self.silence).reason;
             return Err(self.failed(format!(
-                "no chief has answered for {:.1} s (FollowConfig::patience). Either none is there, or it does not let \
-                 this one in: look at the address, the name of the run (Network::fleet), the user and password, \
-                 the certificates, and whether the chief's Network::only has the name {}",
-                since.elapsed().as_secs_f64(),
+                "no chief has answered for {seconds:.1} s (FollowConfig::patience); last: {last}. Either none is \
+                 there, or it does not let this one in: look at the address, the name of the run (Network::fleet), \
+                 the user and password, the certificates, and whether the chief's Network::only has the name {}",
                 self.config.name
             )));
         }
-        if wait.opened.get_or_insert(since).elapsed() > ANEW {
-            wait.opened = Some(Instant::now());
+        if self.silence.opened.get_or_insert(since).elapsed() > ANEW {
+            self.silence.opened = Some(Instant::now());
             // What was said on the way in may have been damaged there, and is not said again.
             self.link = None;
         }
-        std::thread::sleep(Duration::from_millis(100));
         Ok(())
     }
 
     fn failed(&self, reason: String) -> Error {
         Error::Network { place: self.network.place(), reason }
-    }
-}
-
-/// How long it has waited, and for what.
-#[derive(Default)]
-struct Wait {
-    silent_since: Option<Instant>,
-    /// When the network was last opened anew meanwhile.
-    opened: Option<Instant>,
-    pause: Duration,
-}
-
-impl Wait {
-    fn answered(&mut self) {
-        (self.silent_since, self.opened) = (None, None);
-    }
-
-    fn something_new(&mut self) {
-        self.pause = Duration::ZERO;
-    }
-
-    /// Nothing new: a little longer each time.
-    fn a_moment(&mut self) {
-        self.pause = (self.pause + self.pause / 4).clamp(SHORTEST, LONGEST);
-        std::thread::sleep(self.pause);
     }
 }

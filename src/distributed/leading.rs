@@ -24,8 +24,9 @@ pub struct LeadConfig {
     /// How many workers there may be; others are refused. Accepted: 1 to 4096. The chief holds a message of
     /// each of them, of [`Network::longest_message`] at most.
     pub most_workers: usize,
-    /// For how many seconds after the first contribution a round waits for the others. It then goes on without
-    /// those, and they come back with the next update that they are in time for. Accepted: above 0.
+    /// For how many seconds a round waits for those who have not spoken, in an update's first round after the
+    /// first has. It then goes on without them, and they come back with the next update that they are in time
+    /// for. So long it also waits, at its end, until all have heard of that. Accepted: above 0.
     pub patience: f64,
     /// How many updates in a row may be given up, as they came to what is not finite, before the chief ends
     /// with the error.
@@ -152,11 +153,14 @@ impl<A: Actor, C: Critic> Chief<A, C> {
                 .serve(CONTRIBUTION, move |name, bytes| assembly.contribution(name, bytes).map_err(refused))?
         };
         let led = self.lead_in(&assembly, config, &mut tell);
-        // While they are still answered.
-        assembly.end(Duration::from_secs(2));
         // What was under way is not part of what others may go on with.
-        self.abandon()?;
-        led
+        let abandoned = self.abandon();
+        if abandoned.is_ok() {
+            assembly.go_on(self.changes().clone(), self.parameters(), None);
+        }
+        // While they are still answered.
+        assembly.end(Duration::from_secs_f64(config.patience));
+        abandoned.and(led)
     }
 
     fn lead_in(

@@ -77,7 +77,9 @@ pub enum GymnasiumError {
 
     /// An action has the wrong number of components, one that is not finite, or a choice that there
     /// is not.
-    #[error("the action is {action:?}, accepted: {size} finite numbers, for a discrete action the index of an alternative")]
+    #[error(
+        "the action is {action:?}, accepted: {size} finite numbers, for a discrete action the index of an alternative"
+    )]
     Action {
         /// The action.
         action: Vec<f32>,

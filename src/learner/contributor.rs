@@ -55,10 +55,16 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
     }
 
     /// A learner with these parameters, to draw batches and to act with. Its networks change with each round.
-    /// Its average policy is the chief's if it follows from the chief's beginning, and soon comes near it if it
-    /// joins later.
+    /// Its average policy is that of the policies since it has followed: the chief's, if it follows from the
+    /// chief's beginning, or began with the same learner.
     pub fn learner(&self) -> &Learner<A, C> {
         &self.learner
+    }
+
+    /// How many numbers complete parameters have.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn numbers(&self) -> usize {
+        self.numbers.len()
     }
 
     /// Takes over these parameters, or these changes of its own.
@@ -68,16 +74,19 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
     /// or not finite; it then stays as it was, and [all parameters](crate::Chief::parameters) are needed where
     /// it has missed a version.
     pub fn follow(&mut self, parameters: &SharedParameters) -> Result<()> {
+        let own = self.version.is_none().then(|| (self.learner.updates, self.numbers.clone()));
         parameters.put(&mut self.numbers, self.version, &self.learner.e_step)?;
         let header = &parameters.header;
         self.learner.take_numbers(&self.numbers, &header.runs);
         self.learner.e_step = header.e_step.clone();
-        let (joins, before) = (self.version.is_none(), self.learner.updates);
+        let before = self.learner.updates;
         (self.learner.updates, self.learner.informed) = (header.updates, header.informed);
-        if joins {
-            self.learner.begin_average();
-        } else if header.updates > before {
-            self.learner.follow_average();
+        match own {
+            // The chief is made of the same learner.
+            Some((updates, numbers)) if updates == header.updates && numbers == self.numbers => {}
+            Some(_) => self.learner.begin_average(),
+            None if header.updates > before => self.learner.follow_average(),
+            None => {}
         }
         // Where it has missed a round it has nothing to say to those that follow.
         let next = self.version.and_then(|version| version.checked_add(1)) == Some(header.version);
@@ -120,6 +129,9 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
             Ok((underway, numbers, dual))
         })?;
         check_finite("a contribution", &numbers)?;
+        if let Some(DualSolution { temperature, value, kl, gap, .. }) = dual {
+            check_finite("a contribution's dual", &[temperature, value, kl, gap].map(|x| x as f32))?;
+        }
         let header = ContributionHeader { version, rows: underway.batch.rows(), dual };
         let contribution = Contribution { header, numbers };
         (self.underway, self.made) = (Some(underway), Some(contribution.clone()));

@@ -73,12 +73,19 @@ impl Rounds {
         let solved = round == (Round::Divergences { first: true });
         let like = |dual: &Option<DualSolution>| match dual {
             Some(dual) => {
-                let DualSolution { temperature, value, kl, gap, .. } = *dual;
-                solved && temperature >= 0.0 && [temperature, value, kl, gap].iter().all(|x| x.is_finite())
+                let DualSolution { temperature, value, kl, gap, interior } = *dual;
+                // Sums and squares of them are finite too.
+                let numbers = [temperature, value, kl, gap].iter().all(|x| x.abs() <= 1e30);
+                solved && numbers && temperature >= 0.0 && (temperature > 0.0 || !interior)
             }
             None => !solved,
         };
-        check("Contribution::dual", header.dual, like, "finite numbers in an update's second round alone")?;
+        check(
+            "Contribution::dual",
+            header.dual,
+            like,
+            "numbers of up to 1e30, in an update's second round alone",
+        )?;
         let mut rest = numbers.as_slice();
         let next = |size| {
             let (vector, others) = rest.split_at(size);

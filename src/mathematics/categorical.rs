@@ -184,7 +184,8 @@ impl Distribution for Categorical {
     fn enumerate(&self) -> Option<Enumeration> {
         let [log] = self.log_probabilities.as_slice() else { return None };
         let [states, alternatives] = log.dims();
-        let indices = Tensor::<1, Int>::arange(0..alternatives as i64, &log.device()).float().cast(log.dtype());
+        let indices =
+            Tensor::<1, Int>::arange(0..alternatives as i64, &log.device()).float().cast(log.dtype());
         let actions = indices.reshape([1, alternatives, 1]).expand([states, alternatives, 1]);
         Some(Enumeration { actions, probabilities: log.clone().exp() })
     }

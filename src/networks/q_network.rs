@@ -158,7 +158,10 @@ impl QNetwork {
         let of_choice = |(choice, &alternatives): (usize, &usize)| {
             let chosen = actions.clone().narrow(1, bounded + choice, 1).int().expand([rows, alternatives]);
             let indices = Tensor::<1, Int>::arange(0..alternatives as i64, &actions.device());
-            chosen.equal(indices.unsqueeze_dim::<2>(0).expand([rows, alternatives])).float().cast(actions.dtype())
+            chosen
+                .equal(indices.unsqueeze_dim::<2>(0).expand([rows, alternatives]))
+                .float()
+                .cast(actions.dtype())
         };
         let numbers = (bounded > 0).then(|| actions.clone().narrow(1, 0, bounded));
         let choices = self.choices.iter().enumerate().map(of_choice);

@@ -153,6 +153,10 @@ pub enum Event {
         /// Its name.
         name: String,
     },
+    /// A second went by in which nothing came that learning could go on from: experience of collectors, or what
+    /// a chief's other workers contribute.
+    #[cfg(feature = "distributed")]
+    Waiting,
     /// The policy was evaluated.
     Evaluation(Evaluation),
     /// A checkpoint of the run was saved.

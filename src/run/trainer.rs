@@ -116,6 +116,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
             #[cfg(feature = "distributed")]
             following: None,
             chief_ended: false,
+            #[cfg(feature = "distributed")]
+            waiting_told: None,
             config,
         };
         Ok(Self {
@@ -229,6 +231,10 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
         (self.run.goal, self.run.chief_ended) = (goal, false);
         self.run.counted_until = Some(Instant::now());
         let summary = self.run_to_its_end();
+        #[cfg(feature = "distributed")]
+        if let Some(following) = &mut self.run.following {
+            following.leave(self.run.agent.learner());
+        }
         self.run.count_seconds();
         self.run.counted_until = None;
         summary

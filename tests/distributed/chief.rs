@@ -1,13 +1,14 @@
 //! A chief and trainers that follow it.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use mpo::envs::Cartpole;
 use mpo::{
-    Chief, Error, FollowConfig, GaussianActor, LeadConfig, LeadEvent, LeadSummary, MpoAgent, Network,
-    QNetwork, StopReason, Trainer, TrainerConfig,
+    Chief, Error, Event, Fleet, FollowConfig, GaussianActor, LeadConfig, LeadEvent, LeadSummary, MpoAgent,
+    Network, Progress, QNetwork, StopReason, Trainer, TrainerConfig,
 };
 use serde_json::json;
 
@@ -52,7 +53,8 @@ fn the_only_worker_makes_the_run_it_would_make_alone() {
         let path = folder.path().join(name);
         trainer.agent().policy().save(&path).unwrap();
         let replay = (trainer.replay().mean_return(), trainer.replay().mean_reward());
-        let heard = heard.lock().unwrap().clone();
+        let mut heard = heard.lock().unwrap().clone();
+        heard.retain(|(event, _)| *event != Event::Waiting);
         (reason, heard, replay, std::fs::read(path).unwrap())
     };
     let alone = run(None, "alone");
@@ -121,40 +123,102 @@ fn runs_end_with_their_chief() {
     });
 }
 
-/// Workers that end as by `kill -9` are left out and come back; the chief goes on with the other one.
+/// A learner without collectors waits, and whoever watches may stop it.
+#[test]
+fn waiting_for_collectors_can_be_stopped() {
+    let stop = |event: &Event, _: &Progress<'_>| match event {
+        Event::Waiting => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let trainer = Trainer::new(short(100), quick_agent(2, 1, 1), Counter::new(0, Duration::ZERO)).unwrap();
+    let trainer = trainer.from_collectors(&Network::local(), Fleet::default()).unwrap();
+    let summary = trainer.observe(stop).run().unwrap();
+    assert_eq!((summary.reason, summary.counts.environment_steps), (StopReason::Observer, 0));
+}
+
+/// While the others are waited for, whoever watches a worker's run may stop it, and it goes on later.
+#[test]
+fn waiting_can_be_stopped() {
+    let network = Network::local();
+    let config = TrainerConfig { updates_per_step: 1.0, ..short(1_000) };
+    let mut trainer = Trainer::new(config, quick_agent(2, 1, 1), Counter::new(1, Duration::ZERO)).unwrap();
+    let stop = |event: &Event, _: &Progress<'_>| match event {
+        Event::Waiting => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    trainer = trainer.follow(&network, follow("worker")).unwrap().observe(stop);
+    let mut chief = Chief::new(quick_agent(2, 1, 0).learner().clone()).unwrap();
+    let (mut stopped, lonely) = (None, LeadConfig { workers: 2, ..LeadConfig::default() });
+    thread::scope(|scope| {
+        let running = scope.spawn(|| trainer.run().unwrap());
+        let led = chief.lead(&network, &lonely, |_, event| match event {
+            LeadEvent::WorkerGone { .. } => Ok(ControlFlow::Break(())),
+            _ => Ok(ControlFlow::Continue(())),
+        });
+        assert_eq!(led.unwrap().updates, 0);
+        stopped = Some(running.join().unwrap());
+    });
+    let stopped = stopped.unwrap();
+    assert_eq!((stopped.reason, stopped.counts.environment_steps), (StopReason::Observer, 31));
+    thread::scope(|scope| {
+        let running = scope.spawn(|| trainer.run_for(5).unwrap());
+        chief.lead(&network, &LeadConfig::default(), leads(6)).unwrap();
+        assert_eq!(running.join().unwrap().counts.updates, 6);
+    });
+}
+
+/// Workers that end as by `kill -9`, at whatever place of a round, are left out and come back; the chief goes on
+/// with the other one.
 #[test]
 fn a_chief_goes_on_without_those_who_are_killed() {
-    const KILLS: u64 = 10;
+    const KILLS: u64 = 12;
     let endpoint = format!("tcp/127.0.0.1:{}", free_port());
     let network = Network::listen(&endpoint).unwrap();
     let mut chief = Chief::new(quick_agent(2, 1, 0).learner().clone()).unwrap();
-    let start =
-        |number: u64| Process::start(&json!({ "is": "worker", "endpoint": endpoint, "number": number }));
-    let mut workers = [start(0), start(1)];
-    let (mut joined, mut gone, mut kills, mut next) = (0, 0, 0, 0);
-    let config = LeadConfig { patience: 5.0, ..LeadConfig::default() };
-    let led = chief.lead(&network, &config, |chief, event| {
-        match event {
-            LeadEvent::WorkerJoined { .. } => joined += 1,
-            LeadEvent::WorkerGone { .. } => gone += 1,
-            _ => {}
-        }
-        let updates = chief.learner().updates();
-        // When both are at it, and then at another place of a round each time.
-        if joined == kills + 2 && gone == kills && next == 0 {
-            next = updates + 5 + 3 * kills;
-        }
-        if kills < KILLS && next > 0 && updates >= next {
-            thread::sleep(Duration::from_micros(700 * kills));
-            workers[(kills % 2) as usize] = start(2 + kills);
-            (kills, next) = (kills + 1, 0);
-        }
-        let enough = kills == KILLS && next > 0 && updates >= next;
-        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    let start = |number: u64| {
+        // By the same name as the one before.
+        let name = format!("worker-{}", number % 2);
+        Process::start(&json!({ "is": "worker", "endpoint": endpoint, "name": name, "number": number }))
+    };
+    let [killed, joined] = [(); 2].map(|()| AtomicU64::new(0));
+    let made = AtomicU64::new(0);
+    let led = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut workers = [start(0), start(1)];
+            let mut seen = 0;
+            for kill in 0..KILLS {
+                // When both are at it, updates go on.
+                while joined.load(Relaxed) < kill + 2 || made.load(Relaxed) < seen + 5 {
+                    thread::sleep(Duration::from_micros(100 + 37 * kill));
+                }
+                workers[(kill % 2) as usize].kill();
+                workers[(kill % 2) as usize] = start(2 + kill);
+                seen = made.load(Relaxed);
+                killed.fetch_add(1, Relaxed);
+            }
+            while made.load(Relaxed) < u64::MAX {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let config = LeadConfig { patience: 5.0, ..LeadConfig::default() };
+        let mut enough = None;
+        let led = chief.lead(&network, &config, |chief, event| {
+            if let LeadEvent::WorkerJoined { .. } = event {
+                joined.fetch_add(1, Relaxed);
+            }
+            let updates = chief.learner().updates();
+            made.store(updates, Relaxed);
+            if killed.load(Relaxed) == KILLS && joined.load(Relaxed) >= KILLS + 2 {
+                enough = enough.or(Some(updates + 20));
+            }
+            let ended = enough.is_some_and(|enough| updates >= enough);
+            Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        });
+        made.store(u64::MAX, Relaxed);
+        led
     });
     let led = led.unwrap();
-    assert_eq!((joined, gone, led.refused), (KILLS + 2, KILLS, 0), "{led:?}");
-    assert!(led.updates >= 5 * KILLS, "{led:?}");
+    assert!(led.updates >= 5 * KILLS && led.refused == 0, "{led:?}");
 }
 
 /// A chief that is killed and started again is followed on, with its parameters.
@@ -174,8 +238,13 @@ fn workers_follow_the_chief_that_comes_after_one_that_was_killed() {
     first.kill();
     let _restarted = start(2, 40);
     let summary = trainer.run_for(1_000_000).unwrap();
-    // The second chief began with its own updates.
+    // The second chief began with its own updates, and the run made a step for each as before.
     assert_eq!((summary.reason, trainer.agent().updates()), (StopReason::Chief, 40));
+    let counts = summary.counts;
+    assert!(
+        (60..=71).contains(&counts.updates) && counts.environment_steps == counts.updates + 31,
+        "{counts:?}"
+    );
     // Without a chief a run ends with an error when patience does, and nothing is lost.
     let impatient = FollowConfig { patience: 0.5, ..follow("worker") };
     let mut trainer = trainer.follow(&Network::connect(&endpoint).unwrap(), impatient).unwrap();

@@ -27,6 +27,7 @@ fn run(mut trainer: Trainer<Environments<Cartpole>>, steps: &[u64], policy: &std
                 | Event::CollectorJoined { .. }
                 | Event::CollectorGone { .. }
                 | Event::Timing(_)
+                | Event::Waiting
         )
     });
     let replay = (trainer.replay().len(), trainer.replay().mean_return(), trainer.replay().mean_reward());

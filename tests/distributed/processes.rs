@@ -27,7 +27,7 @@ fn role() {
     let text = |key: &str| role[key].as_str().unwrap().to_owned();
     match text("is").as_str() {
         "chief" => chief(&text("endpoint"), &role["seed"], &role["updates"]),
-        "worker" => worker(&text("endpoint"), &role["number"]),
+        "worker" => worker(&text("endpoint"), text("name"), &role["number"]),
         "learner" => learner(&text("endpoint"), Path::new(&text("folder")), role["resume"] == true),
         _ => collector(&text("endpoint"), &text("name"), role["number"].as_u64().unwrap() as u32),
     }
@@ -92,11 +92,11 @@ fn chief(endpoint: &str, seed: &Value, updates: &Value) {
     chief.lead(&network, &LeadConfig::default(), leads(updates.as_u64().unwrap())).unwrap();
 }
 
-fn worker(endpoint: &str, number: &Value) {
+fn worker(endpoint: &str, name: String, number: &Value) {
     let number = number.as_u64().unwrap();
     let config = TrainerConfig { updates_per_step: 1.0, seed: number, ..short(1_000_000) };
     let environment = Counter::new(number as u32, Duration::ZERO);
-    let following = FollowConfig { name: format!("worker-{number}"), patience: 20.0 };
+    let following = FollowConfig { name, patience: 20.0 };
     let network = Network::connect(endpoint).unwrap();
     let trainer = Trainer::new(config, quick_agent(2, 1, number), environment).unwrap();
     let summary = trainer.follow(&network, following).unwrap().run();

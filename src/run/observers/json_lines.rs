@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::run::observer::{Counts, Event, Observer, Progress};
 use crate::run::trainer::Resumed;
 
-/// Writes an object a line for every [event](Event) but single steps: `event` and what belongs to it, with
+/// Writes an object a line for every [event](Event) but single steps and waiting: `event` and what belongs to it, with
 /// the [`Counts`] of its time.
 pub struct JsonLines(Lines);
 
@@ -62,7 +62,13 @@ impl JsonLines {
 
 impl Observer for JsonLines {
     fn notify(&mut self, event: &Event, progress: &Progress<'_>) -> Result<ControlFlow<()>> {
-        if *event != Event::Step {
+        let passing = match event {
+            Event::Step => true,
+            #[cfg(feature = "distributed")]
+            Event::Waiting => true,
+            _ => false,
+        };
+        if !passing {
             let mut text = serde_json::to_vec(&Line { counts: progress.counts, event })
                 .map_err(|error| Error::Observer { name: "JsonLines", source: error.into() })?;
             text.push(b'\n');

@@ -256,6 +256,9 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
                 None => open.queue.try_recv().ok(),
             };
             let arrived = received.is_some();
+            if arrived {
+                self.run.waiting_told = None;
+            }
             if let Some(received) = received {
                 self.run.take_part(received)?;
             }
@@ -291,9 +294,8 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
                     Ok(received) => open.waiting = Some(received),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
                 }
-                // So that an observer can stop a run in which nothing happens.
                 if open.waiting.is_none() {
-                    self.run.tell()?;
+                    self.run.wait()?;
                 }
             }
         }

@@ -20,8 +20,9 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// same. Metrics are the chief's, of the whole batch. What it deploys and evaluates is the average of the
     /// policies since it joined.
     ///
-    /// When the chief has ended, the run ends with [`StopReason::Chief`](crate::StopReason::Chief). The only
-    /// worker of a chief with its own agent's learner makes the run that it would make alone, bit for bit.
+    /// When the chief says that it ends, the run ends with [`StopReason::Chief`](crate::StopReason::Chief).
+    /// Observers may stop it while it waits. The only worker of a chief with its own agent's learner makes the
+    /// run that it would make alone, bit for bit.
     ///
     /// # Errors
     /// If a setting lies outside its accepted range.

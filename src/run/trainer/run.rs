@@ -16,6 +16,8 @@ use crate::distributed::{
 };
 use crate::error::{Error, Result};
 use crate::experience::replay::ReplayBuffer;
+#[cfg(feature = "distributed")]
+use crate::learner::Learner;
 use crate::learner::metrics::Metrics;
 use crate::networks::{Actor, Critic};
 use crate::rng::Rng;
@@ -57,6 +59,9 @@ pub(super) struct Run<A: Actor, C: Critic> {
     pub following: Option<Following<A, C>>,
     /// Whether that chief has ended.
     pub chief_ended: bool,
+    /// While learning cannot go on, when the observers were last told of it, or when that began.
+    #[cfg(feature = "distributed")]
+    pub waiting_told: Option<Instant>,
 }
 
 /// How far a run goes.
@@ -149,7 +154,7 @@ impl<A: Actor, C: Critic> Run<A, C> {
 
     /// The updates that are due after the latest step, those made included.
     pub fn updates_due(&self) -> u64 {
-        if self.chief_ended {
+        if self.waits_no_more() {
             return self.state.counts.updates;
         }
         updates_due(self.steps(), self.config.warm_up_steps, self.config.updates_per_step)
@@ -168,7 +173,7 @@ impl<A: Actor, C: Critic> Run<A, C> {
         // Beside the run, so that after an error the same batch is drawn.
         let mut samples = self.state.replay_samples.clone();
         match self.updated(&mut samples) {
-            Ok(None) => self.chief_ended = true,
+            Ok(None) => {}
             Ok(Some(metrics)) => {
                 self.state.replay_samples = samples;
                 self.state.metrics.add(&metrics);
@@ -190,23 +195,55 @@ impl<A: Actor, C: Critic> Run<A, C> {
         Ok(())
     }
 
-    /// An update from a batch drawn by `samples`, here or together with others; none if their chief has ended.
+    /// An update from a batch drawn by `samples`, here or together with others; none if their chief has ended, or
+    /// an observer says stop while it is waited for.
     fn updated(&mut self, samples: &mut Rng) -> Result<Option<Metrics>> {
         #[cfg(feature = "distributed")]
-        if let Some(following) = &mut self.following {
+        while let Some(following) = &mut self.following {
             let replay = &self.replay;
-            let followed =
-                following.update(self.agent.learner(), |learner| learner.sample(replay, samples))?;
+            let draw = |learner: &Learner<A, C>| learner.sample(replay, samples);
+            let followed = following.update(self.agent.learner(), draw)?;
+            if let Followed::Waiting = followed {
+                self.wait()?;
+                if self.events.stop {
+                    return Ok(None);
+                }
+                continue;
+            }
+            self.waiting_told = None;
             if let Some(learner) = following.learner() {
                 self.agent.follow(learner.clone());
             }
             return Ok(match followed {
                 Followed::Updated(metrics) => Some(metrics),
-                Followed::Over => None,
+                Followed::Waiting | Followed::Over => {
+                    self.chief_ended = true;
+                    None
+                }
             });
         }
         let batch = self.agent.sample(&self.replay, samples)?;
         self.agent.update(&batch).map(Some)
+    }
+
+    /// Tells the observers now and then that learning waits, so that one may stop it.
+    #[cfg(feature = "distributed")]
+    pub fn wait(&mut self) -> Result<()> {
+        let told = *self.waiting_told.get_or_insert_with(Instant::now);
+        if told.elapsed() >= Duration::from_secs(1) {
+            self.waiting_told = Some(Instant::now());
+            self.push(Event::Waiting);
+        }
+        self.tell()
+    }
+
+    /// Whether no update is waited for any more.
+    fn waits_no_more(&self) -> bool {
+        #[cfg(feature = "distributed")]
+        if self.following.is_some() {
+            return self.chief_ended || self.events.stop;
+        }
+        false
     }
 
     /// Tells the observers of the latest steps, once, and sees what is due after them.
