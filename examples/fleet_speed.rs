@@ -135,7 +135,7 @@ fn row(
     connect: &Network,
     processes: Option<&str>,
 ) -> Result<(), Box<dyn Error>> {
-    let seconds = cli.seconds;
+    let (seconds, store_only) = (cli.seconds, cli.store_only);
     let names: Vec<String> = (0..count).map(|number| format!("robot-{number}")).collect();
     let mut children: Vec<Child> = Vec::new();
     if let Some(endpoint) = processes {
@@ -167,7 +167,7 @@ fn row(
             let begun = seen.0.first().copied();
             match begun {
                 // Once all are there, and the first updates are made.
-                None if joined == count && now.updates > 5 => seen.0.push(now),
+                None if joined == count && (now.updates > 5 || store_only) => seen.0.push(now),
                 Some(begun) if seen.0.len() == 1 && begun.at.elapsed().as_secs_f64() >= seconds => {
                     seen.0.push(now);
                     return ControlFlow::Break(());

@@ -2,14 +2,13 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use super::backward::Backward;
 use super::parameters::{flat, from_flat};
 use crate::checks::{check, check_positive};
 use crate::error::Result;
-use crate::host::{is_host, numbers, on_host, tensor, to_host};
+use crate::host::{tensor, to_host};
 
 /// Settings of an [`Optimizer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,25 +30,6 @@ pub struct OptimizerConfig {
 
 fn adams_own() -> f64 {
     1e-8
-}
-
-/// β₁ and β₂.
-const RATES: [f32; 2] = [0.9, 0.999];
-
-/// The same step on plain numbers, in one pass: with tensors it is fourteen, each with memory of its own.
-#[multiversion(targets("x86_64+avx2"))]
-fn step_on_host(
-    parameters: &mut [f32],
-    gradient: &[f32],
-    [first, second]: &mut [Vec<f32>; 2],
-    [scale, epsilon, rate]: [f32; 3],
-) {
-    let averages = first.iter_mut().zip(second);
-    for ((parameter, gradient), (first, second)) in parameters.iter_mut().zip(gradient).zip(averages) {
-        *first = *first * RATES[0] + gradient * (1.0 - RATES[0]);
-        *second = *second * RATES[1] + gradient * gradient * (1.0 - RATES[1]);
-        *parameter -= *first * scale / (second.sqrt() + epsilon) * rate;
-    }
 }
 
 /// Adam (β₁ 0.9, β₂ 0.999) with the gradient clipped by its global norm.
@@ -104,38 +84,29 @@ impl Optimizer {
             Some(before) => before + squared_norm,
             None => squared_norm,
         });
+        let step = self.adam(gradient) * self.config.learning_rate;
         match flat(&module) {
-            Some(parameters) => {
-                let parameters = self.against(parameters, gradient);
-                from_flat(module, parameters)
-            }
+            Some(parameters) => from_flat(module, parameters - step),
             None => module,
         }
     }
 
-    /// The parameters after a step of Adam (arXiv 1412.6980, in the form of the end of its section 2).
-    fn against(&mut self, parameters: Tensor<1>, gradient: Tensor<1>) -> Tensor<1> {
-        let [first, second] = self.averages.take().unwrap_or_else(|| [(); 2].map(|()| gradient.zeros_like()));
-        self.steps = self.steps.saturating_add(1);
-        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        let [first_share, second_share] = RATES.map(|rate| 1.0 - rate.powi(steps));
-        let second_share = second_share.sqrt();
-        let scale = second_share / first_share;
-        let epsilon = self.config.epsilon as f32 * second_share;
-        let rate = self.config.learning_rate as f32;
-        if [&parameters, &gradient, &first, &second].into_iter().all(is_host) {
-            let (shape, device) = (parameters.dims(), parameters.device());
-            let (mut parameters, mut averages) = (numbers(parameters), [first, second].map(numbers));
-            step_on_host(&mut parameters, &numbers(gradient), &mut averages, [scale, epsilon, rate]);
-            self.averages = Some(averages.map(|average| on_host(average, shape, &device)));
-            return on_host(parameters, shape, &device);
-        }
+    /// Adam's direction for this gradient (arXiv 1412.6980, in the form of the end of its section 2).
+    fn adam(&mut self, gradient: Tensor<1>) -> Tensor<1> {
+        const RATES: [f32; 2] = [0.9, 0.999];
+        let averages = self.averages.take();
+        let [first, second] = averages.unwrap_or_else(|| [(); 2].map(|()| gradient.zeros_like()));
         let follow =
             |average: Tensor<1>, latest: Tensor<1>, rate: f32| average * rate + latest * (1.0 - rate);
         let first = follow(first, gradient.clone(), RATES[0]);
         let second = follow(second, gradient.square(), RATES[1]);
         self.averages = Some([first.clone(), second.clone()]);
-        parameters - first * scale / (second.sqrt() + epsilon) * rate
+        self.steps = self.steps.saturating_add(1);
+        let steps = i32::try_from(self.steps).unwrap_or(i32::MAX);
+        let [first_share, second_share] = RATES.map(|rate| 1.0 - rate.powi(steps));
+        let second_share = second_share.sqrt();
+        let epsilon = self.config.epsilon as f32;
+        first * (second_share / first_share) / (second.sqrt() + epsilon * second_share)
     }
 
     /// How many steps were made.
