@@ -31,7 +31,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let task = Task {
         folder: "cartpole".into(),
         title: "Cartpole balance".into(),
-        env_steps: 15_000,
+        env_steps: 30_000,
         updates_per_step: 1.0,
         preset: Preset::Default,
         goal: Some(950.0),

@@ -12,6 +12,8 @@ fn flat(path: &str, value: &Value, into: &mut Vec<(String, String)>) {
                 flat(&format!("{path}{dot}{name}"), value, into);
             }
         }
+        // A list would be a link.
+        Value::Array(_) => into.push((path.into(), format!("`{value}`"))),
         value => into.push((path.into(), value.to_string().replace('"', ""))),
     }
 }
