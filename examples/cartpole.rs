@@ -15,8 +15,8 @@ use mpo::envs::Cartpole;
 
 use crate::common::{Arguments, Preset, Task, exit, train};
 
-/// Trains a policy that balances DeepMind's cartpole, until it gets 950 of 1,000 points, for 30,000 environment
-/// steps at most.
+/// Trains a policy that balances DeepMind's cartpole, until it gets 950 of 1,000 points, for 30,000
+/// environment steps at most.
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]

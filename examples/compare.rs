@@ -26,7 +26,8 @@ struct Cli {
     /// The picture.
     #[arg(long, default_value = "runs/comparison.svg")]
     out: PathBuf,
-    /// What is drawn, a panel each: columns of evaluations.csv or metrics.csv, as the runs' folders have them.
+    /// What is drawn, a panel each: columns of evaluations.csv or metrics.csv, as the runs' folders have
+    /// them.
     #[arg(long, default_value = "mean_return", value_delimiter = ',')]
     columns: Vec<String>,
 }
@@ -47,7 +48,8 @@ fn group(text: &str) -> Result<Group, String> {
 struct Point {
     env_steps: f64,
     mean: f64,
-    /// Half the width of the 95% confidence interval; 0 where there is a single run, which says nothing of it.
+    /// Half the width of the 95% confidence interval; 0 where there is a single run, which says nothing of
+    /// it.
     reach: f64,
 }
 

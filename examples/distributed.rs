@@ -5,8 +5,8 @@
 //! cargo run --release --features distributed --example distributed
 //! ```
 //!
-//! On several machines, with certificates (see the guide's chapter on fleets); `distributed` stands for `cargo run
-//! --release --features distributed --example distributed --`:
+//! On several machines, with certificates (see the guide's chapter on fleets); `distributed` stands for
+//! `cargo run --release --features distributed --example distributed --`:
 //!
 //! ```text
 //! distributed learner --endpoint tls/0.0.0.0:7447 --authority ca.pem --certificate learner.pem --key learner.key
@@ -14,8 +14,8 @@
 //!     --certificate robot-1.pem --key robot-1.key
 //! ```
 //!
-//! Or Algorithm 1 with all its workers, each of which acts, stores and computes gradients, while the chief does
-//! nothing but apply them:
+//! Or Algorithm 1 with all its workers, each of which acts, stores and computes gradients, while the chief
+//! does nothing but apply them:
 //!
 //! ```text
 //! distributed chief --updates 10000 --workers 2
@@ -127,8 +127,8 @@ struct Together {
 struct Learning {
     #[command(flatten)]
     pace: Pace,
-    /// How many steps acting may be ahead of learning before collectors wait [default: 100, or any number with
-    /// --rate].
+    /// How many steps acting may be ahead of learning before collectors wait [default: 100, or any number
+    /// with --rate].
     #[arg(long)]
     steps_ahead: Option<u64>,
     #[command(flatten)]

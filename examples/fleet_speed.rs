@@ -1,6 +1,6 @@
-//! What many collectors cost: environments that sleep like robots at 50 Hz, 1 to 64 of them in threads and 1
-//! to 16 in processes, with a learner that updates as fast as it can. A row a number of collectors, in at most
-//! five minutes:
+//! What many collectors cost: environments that sleep like robots at 50 Hz, 1 to 64 of them in threads and
+//! 1 to 16 in processes, with a learner that updates as fast as it can. A row a number of collectors, in at
+//! most five minutes:
 //!
 //! ```text
 //! cargo run --release --features distributed --example fleet_speed

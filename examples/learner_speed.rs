@@ -4,10 +4,10 @@
 //! cargo run --release --example learner_speed -- W1
 //! ```
 //!
-//! Prints what it measures, and as its last line one JSON object. Every figure is a median: of whole updates
-//! (a batch is sampled and learnt from), and of the parts, which are timed one by one in between. The floor is
-//! the time that an update's matrix products take at the rate of Burn's product of two 1024x1024 matrices,
-//! measured in the same process, before and after.
+//! Prints what it measures, and as its last line one JSON object. Every figure is a median: of whole
+//! updates (a batch is sampled and learnt from), and of the parts, which are timed one by one in between.
+//! The floor is the time that an update's matrix products take at the rate of Burn's product of two
+//! 1024x1024 matrices, measured in the same process, before and after.
 
 #[path = "common/backend.rs"]
 mod backend;

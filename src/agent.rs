@@ -66,7 +66,7 @@ impl MpoAgent {
     /// [`MultiDiscreteAgent`](crate::MultiDiscreteAgent) and [`HybridAgent`](crate::HybridAgent).
     ///
     /// # Errors
-    /// As [`new`](Self::new), or if the environment's actions hold a choice.
+    /// If [`new`](Self::new) would fail, or the environment's actions hold a choice.
     pub fn of<E: VectorEnvironment>(
         config: MpoConfig,
         environment: &E,

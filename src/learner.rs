@@ -136,8 +136,8 @@ impl<A: Actor, C: Critic> Learner<A, C> {
         self.updates / self.config.target_period
     }
 
-    /// The share of the last 500 or so E-steps whose constraint was active, as some action was worth more than
-    /// another; 0 at the start. Exploration may depend on it (see [`Excursions`](crate::Excursions)).
+    /// The share of the last 500 or so E-steps whose constraint was active, as some action was worth more
+    /// than another; 0 at the start. Exploration may depend on it (see [`Excursions`](crate::Excursions)).
     pub fn informed(&self) -> f64 {
         self.informed
     }

@@ -35,9 +35,10 @@
 //!
 //! # Features
 //!
-//! `flex` (a CPU backend) and `envs` (`mpo::envs`, control tasks in pure Rust) come by default; `gif` (pictures
-//! of these tasks), `progress` (`ProgressBar`), `plot` (`LearningCurve`) and `distributed` (`Collector`,
-//! `Chief::lead`: experience and gradients from other machines) on demand, and so do other backends: `ndarray`, `wgpu`, `vulkan`, `cuda`.
+//! `flex` (a CPU backend) and `envs` (`mpo::envs`, control tasks in pure Rust) come by default; `gif`
+//! (pictures of these tasks), `progress` (`ProgressBar`), `plot` (`LearningCurve`) and `distributed`
+//! (`Collector`, `Chief::lead`: experience and gradients from other machines) on demand, and so do other
+//! backends: `ndarray`, `wgpu`, `vulkan`, `cuda`.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]

@@ -33,13 +33,15 @@ pub struct Arguments {
     /// The preset of settings, in place of the example's own.
     #[arg(long, value_enum)]
     pub preset: Option<Preset>,
-    /// One setting of the preset's, with a value in JSON, as m_step.epsilon_mean=0.01; may be given several times.
+    /// One setting of the preset's, with a value in JSON, as m_step.epsilon_mean=0.01; may be given several
+    /// times.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub settings: Vec<Setting>,
     /// How many environments are trained in at once.
     #[arg(long, default_value_t = 1)]
     pub environments: usize,
-    /// Ends the run at the first evaluation with at least this mean return, in place of the example's own goal.
+    /// Ends the run at the first evaluation with at least this mean return, in place of the example's own
+    /// goal.
     #[arg(long)]
     pub goal: Option<f64>,
     /// Updates for each environment step, in place of the example's own number: fewer make a run shorter by
@@ -49,9 +51,9 @@ pub struct Arguments {
     /// What computes.
     #[command(flatten)]
     pub backend: Backend,
-    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo
-    /// (that of the best evaluation) and checkpoints, which must hold none of an earlier run [default: a folder in
-    /// runs/, named by the task].
+    /// The folder for evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx,
+    /// best_policy.mpo (that of the best evaluation) and checkpoints, which must hold none of an earlier
+    /// run [default: a folder in runs/, named by the task].
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// Writes the run's curves for TensorBoard too, into the folder `board` there.
@@ -100,8 +102,8 @@ pub fn exit(result: Result<(), Box<dyn Error>>) -> ExitCode {
 }
 
 /// Trains an agent that `make` makes, such as [`MpoAgent::of`], shows its progress and writes
-/// evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo and checkpoints.
-/// Ctrl-C ends the run with a checkpoint.
+/// evaluations.csv, metrics.csv, learning_curve.svg, policy.mpo, policy.onnx, best_policy.mpo and
+/// checkpoints. Ctrl-C ends the run with a checkpoint.
 #[allow(dead_code)] // Each example calls this one or the next.
 pub fn train<E: Environment + Clone + Send, A: Actor, C: Critic>(
     task: &Task,

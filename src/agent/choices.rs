@@ -29,8 +29,8 @@ impl DiscreteAgent {
     /// ```
     ///
     /// # Errors
-    /// If the observation's size is 0, there are fewer than 2 alternatives, or a setting lies outside its accepted
-    /// range.
+    /// If the observation's size is 0, there are fewer than 2 alternatives, or a setting lies outside its
+    /// accepted range.
     pub fn discrete(
         config: MpoConfig,
         observation_size: usize,

@@ -46,9 +46,9 @@ impl<A: Actor, C: Critic> MpoAgent<A, C> {
         tensor_file::write(path.as_ref(), &FILE, &header, &tensors)
     }
 
-    /// Makes this agent the one in a file, bit for bit, on this agent's own device, which may be another one
-    /// than that of the agent saved. Settings and networks have to be the same; it acts in as many rows as the
-    /// agent saved.
+    /// Makes this agent the one in a file, bit for bit, on this agent's own device, which may be another
+    /// one than that of the agent saved. Settings and networks have to be the same; it acts in as many rows
+    /// as the agent saved.
     ///
     /// # Errors
     /// If the file cannot be read, is damaged, has another version of the format, or was saved with other

@@ -179,7 +179,7 @@ impl<E: VectorEnvironment, A: MadeOfSettings> Collector<E, A> {
     /// A collector of another of the library's policies: `Collector::<_, CategoricalActor>::new_as`.
     ///
     /// # Errors
-    /// As [`new`](Collector::new).
+    /// If [`new`](Collector::new) would fail.
     pub fn new_as(
         config: CollectorConfig,
         environment: E,

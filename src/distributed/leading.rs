@@ -91,9 +91,9 @@ pub struct LeadSummary {
 }
 
 impl<A: Actor, C: Critic> Chief<A, C> {
-    /// Leads workers on this network, trainers that [follow](crate::Trainer::follow) it, until `tell` breaks:
-    /// Algorithm 1 with all its workers. They may come and go at any time. `tell` hears of every event, and of
-    /// [`LeadEvent::Waiting`] now and then while nothing happens.
+    /// Leads workers on this network, trainers that [follow](crate::Trainer::follow) it, until `tell`
+    /// breaks: Algorithm 1 with all its workers. They may come and go at any time. `tell` hears of every
+    /// event, and of [`LeadEvent::Waiting`] now and then while nothing happens.
     ///
     /// An update is made of the batches of those who were there at its beginning, the mean over all rows; the
     /// order of the sums is that of their names. One that does not come back in time, or goes, is left out of

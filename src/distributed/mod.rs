@@ -1,7 +1,7 @@
-//! Several machines. Acting elsewhere than learning: what they say to each other ([`message`], [`part`]), how
-//! it gets there ([`network`]), who receives it ([`hub`]) and who sends it ([`collector`]). And gradients from
-//! elsewhere: what is said ([`exchanged`]), who takes part in a round ([`assembly`]), the chief ([`leading`])
-//! and its workers ([`following`]).
+//! Several machines. Acting elsewhere than learning: what they say to each other ([`message`], [`part`]),
+//! how it gets there ([`network`]), who receives it ([`hub`]) and who sends it ([`collector`]). And
+//! gradients from elsewhere: what is said ([`exchanged`]), who takes part in a round ([`assembly`]), the
+//! chief ([`leading`]) and its workers ([`following`]).
 
 pub(crate) mod arrivals;
 mod assembly;

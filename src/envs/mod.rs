@@ -2,7 +2,8 @@
 //!
 //! Tasks of the DeepMind Control Suite: [`Cartpole`] balance and swingup, [`Acrobot`] swingup, [`Hopper`]
 //! stand and hop. Simulation, observations, rewards and start states follow dm_control and MuJoCo: from any
-//! recorded state one control step agrees with theirs to within rounding, which `tests/environments/parity.rs` checks.
+//! recorded state one control step agrees with theirs to within rounding, which
+//! `tests/environments/parity.rs` checks.
 //!
 //! Every task is an [`Environment`](crate::Environment) with actions in [-1, 1] and episodes of 1000 steps
 //! that are cut off, never terminated. All units are SI, all angles in radians.

@@ -11,8 +11,8 @@ const EPISODE_STEPS: usize = 1000;
 
 /// What a task is: its simulation, and what is observed, rewarded and started from.
 ///
-/// [`ControlTask`] is compiled in the crate that uses it: the short methods of an implementation are `#[inline]`
-/// so that a step need not call across crates for them.
+/// [`ControlTask`] is compiled in the crate that uses it: the short methods of an implementation are
+/// `#[inline]` so that a step need not call across crates for them.
 pub trait Task<const JOINTS: usize, const ACTIONS: usize, const OBSERVATIONS: usize> {
     /// A state of the simulation.
     type State: From<JointState<JOINTS>>;

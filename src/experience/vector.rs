@@ -37,17 +37,11 @@ use crate::experience::environment::{Environment, Step};
 ///         seeds.iter().map(reset).collect()
 ///     }
 ///
-///     fn step_rows(&mut self, actions: &[(usize, Vec<f32>)]) -> Vec<Result<Step, Self::Error>> {
-///         let step = |(row, action): &(usize, Vec<f32>)| {
-///             self.steps[*row] += 1;
-///             self.position[*row] += 0.1 * action[0];
-///             let position = self.position[*row];
-///             let truncated = self.steps[*row] == 50;
-///             Ok(Step { observation: vec![position], reward: -position.abs(), terminated: false, truncated })
-///         };
-///         actions.iter().map(step).collect()
-///     }
-/// }
+///     fn step_rows(&mut self, actions: &[(usize, Vec<f32>)]) -> Vec<Result<Step, Self::Error>> { let step
+///     = |(row, action): &(usize, Vec<f32>)| { self.steps[*row] += 1; self.position[*row] += 0.1 *
+///     action[0]; let position = self.position[*row]; let truncated = self.steps[*row] == 50; Ok(Step {
+///     observation: vec![position], reward: -position.abs(), terminated: false, truncated }) };
+///     actions.iter().map(step).collect() } }
 /// ```
 pub trait VectorEnvironment {
     /// What a row reports when it fails: see [`Environment::Error`].

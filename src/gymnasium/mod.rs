@@ -78,7 +78,7 @@ impl Gymnasium {
     /// name its module: `"gymnasium_robotics:FetchReach-v4"`.
     ///
     /// # Errors
-    /// As [`GymnasiumOptions::make`].
+    /// If [`GymnasiumOptions::make`] would fail.
     pub fn make(id: &str) -> Result<Self, GymnasiumError> {
         Self::options(id).make()
     }
@@ -93,7 +93,7 @@ impl Gymnasium {
     /// The environment has to end its episodes, or to be given a [time limit](GymnasiumOptions::time_limit).
     ///
     /// # Errors
-    /// As [`GymnasiumOptions::make`].
+    /// If [`GymnasiumOptions::make`] would fail.
     pub fn from_module(path: &str) -> Result<Self, GymnasiumError> {
         Self::module_options(path).make()
     }

@@ -81,8 +81,8 @@ impl GymnasiumOptions {
         self
     }
 
-    /// How long an answer may take, 60 seconds where nobody says; what takes longer is killed. Accepted: above
-    /// 0, up to 7 days. Making the environment has at least 60 seconds.
+    /// How long an answer may take, 60 seconds where nobody says; what takes longer is killed. Accepted:
+    /// above 0, up to 7 days. Making the environment has at least 60 seconds.
     pub fn answer_limit(mut self, limit: Duration) -> Self {
         self.answer_limit = limit;
         self
@@ -180,8 +180,8 @@ impl GymnasiumOptions {
     }
 }
 
-/// Tasks of the [DeepMind Control Suite](https://github.com/google-deepmind/dm_control) as it is in Python, by
-/// domain and task; some are in [`mpo::envs`](crate::envs) without Python.
+/// Tasks of the [DeepMind Control Suite](https://github.com/google-deepmind/dm_control) as it is in Python,
+/// by domain and task; some are in [`mpo::envs`](crate::envs) without Python.
 ///
 /// ```no_run
 /// use mpo::gymnasium::DmControl;
@@ -199,7 +199,7 @@ impl DmControl {
     /// A task as it is.
     ///
     /// # Errors
-    /// As [`GymnasiumOptions::make`].
+    /// If [`GymnasiumOptions::make`] would fail.
     pub fn load(domain: &str, task: &str) -> Result<Gymnasium, GymnasiumError> {
         Self::options(domain, task).make()
     }

@@ -14,9 +14,9 @@ use crate::learner::rounds::Round;
 use crate::mathematics::dual::DualSolution;
 use crate::networks::{Actor, Critic};
 
-/// A learner whose gradients are computed by several workers, each from a batch of its own: takes what their
-/// batches say, applies the mean of it, and gives the new parameters back. It alone holds what the optimizers,
-/// the multipliers and the E-step remember, so that workers may come and go.
+/// A learner whose gradients are computed by several workers, each from a batch of its own: takes what
+/// their batches say, applies the mean of it, and gives the new parameters back. It alone holds what the
+/// optimizers, the multipliers and the E-step remember, so that workers may come and go.
 ///
 /// An update of T turns of the M-step takes 1 + 2 T rounds, in each of which every worker sends a
 /// [`Contribution`] and then follows the new [`SharedParameters`]. First come the batches' observations, by
@@ -158,8 +158,8 @@ impl<A: Actor, C: Critic> Chief<A, C> {
     ///
     /// # Errors
     /// If there is none, one of them [is refused](Self::check), or what comes of them is not finite
-    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The chief then stays as it was: others
-    /// may be applied, or the update [abandoned](Self::abandon).
+    /// ([`Error::NonFinite`](crate::Error::NonFinite), which names it). The chief then stays as it was:
+    /// others may be applied, or the update [abandoned](Self::abandon).
     pub fn apply(&mut self, contributions: &[Contribution]) -> Result<Option<Metrics>> {
         check("contributions", contributions.len(), |&count| count > 0, "at least 1")?;
         let rounds = self.learner.rounds();

@@ -70,9 +70,9 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
     /// Takes over these parameters, or these changes of its own.
     ///
     /// # Errors
-    /// If they are changes of another version than its own, of wrong sizes, of an E-step with other settings,
-    /// or not finite; it then stays as it was, and [all parameters](crate::Chief::parameters) are needed where
-    /// it has missed a version.
+    /// If they are changes of another version than its own, of wrong sizes, of an E-step with other
+    /// settings, or not finite; it then stays as it was, and [all parameters](crate::Chief::parameters) are
+    /// needed where it has missed a version.
     pub fn follow(&mut self, parameters: &SharedParameters) -> Result<()> {
         let own = self.version.is_none().then(|| (self.learner.updates, self.numbers.clone()));
         parameters.put(&mut self.numbers, self.version, &self.learner.e_step)?;
@@ -98,8 +98,9 @@ impl<A: Actor, C: Critic> Contributor<A, C> {
         Ok(())
     }
 
-    /// What its batch says to the parameters that it follows, which where an update begins is drawn by `draw`;
-    /// asked again, the same again. None in an update that it did not take part in from the beginning.
+    /// What its batch says to the parameters that it follows, which where an update begins is drawn by
+    /// `draw`; asked again, the same again. None in an update that it did not take part in from the
+    /// beginning.
     ///
     /// # Errors
     /// If it follows no parameters yet, `draw` fails, the batch is refused as by [`Learner::step`], or a

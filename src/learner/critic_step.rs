@@ -32,8 +32,8 @@ pub enum PolicyEvaluation {
     },
 }
 
-/// Policy evaluation (Algorithm 1, lines 11 to 17): regresses a critic on what the values of the actions taken
-/// should be, by the target networks.
+/// Policy evaluation (Algorithm 1, lines 11 to 17): regresses a critic on what the values of the actions
+/// taken should be, by the target networks.
 #[derive(Debug, Clone)]
 pub struct CriticStep {
     evaluation: PolicyEvaluation,
@@ -60,8 +60,8 @@ impl CriticStep {
     /// batch's next observations, `[rows]`.
     ///
     /// # Errors
-    /// If the batch is not of the kind that is learnt from or does not fit the critic, or the critic's loss is
-    /// not of one element.
+    /// If the batch is not of the kind that is learnt from or does not fit the critic, or the critic's loss
+    /// is not of one element.
     pub fn regress<A: Actor, C: Critic>(
         &mut self,
         critic: &C,

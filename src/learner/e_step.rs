@@ -22,10 +22,11 @@ pub struct EStepConfig {
     pub solver: TemperatureSolver,
     /// How the dual is computed; anything but the stable form is for comparison only.
     pub form: DualForm,
-    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) may choose, in the unit of the values
-    /// that it is given; an agent gives it those of its critic, in units of their spread where that
-    /// [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0 leaves the
-    /// temperature free; else differences far below it count as none: they are the critic's noise.
+    /// The lowest temperature that [`Exact`](TemperatureSolver::Exact) may choose, in the unit of the
+    /// values that it is given; an agent gives it those of its critic, in units of their spread where that
+    /// [normalises values](crate::networks::QNetworkConfig::normalise_values). Accepted: 0 or more. 0
+    /// leaves the temperature free; else differences far below it count as none: they are the critic's
+    /// noise.
     pub minimum_temperature: f64,
 }
 

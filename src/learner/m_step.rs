@@ -23,7 +23,8 @@ pub struct MStepConfig {
     /// ε_μ, how far (in nats) the mean may move away from the target policy's. Accepted: above 0. With one
     /// constraint a dimension it holds for each dimension.
     pub epsilon_mean: f64,
-    /// How far (in nats) the probabilities of a choice may move away from the target policy's. Accepted: above
+    /// How far (in nats) the probabilities of a choice may move away from the target policy's. Accepted:
+    /// above
     /// 0. With one constraint for numbers and choices together `epsilon_mean` is that of all.
     pub epsilon_choice: f64,
     /// ε_Σ, the same for the covariance; far smaller, so that the policy keeps exploring. Accepted: above 0.
@@ -148,7 +149,7 @@ impl MStep {
     /// Moves `actor` to where an E-step's solution for these states says, keeping it near their policy.
     ///
     /// # Errors
-    /// As [`improve`](Self::improve).
+    /// If [`improve`](Self::improve) would fail.
     pub fn follow<A: Actor>(
         &mut self,
         actor: &A,
@@ -165,7 +166,7 @@ impl MStep {
     /// [`improve`](Self::improve).
     ///
     /// # Errors
-    /// As [`improve`](Self::improve).
+    /// If [`improve`](Self::improve) would fail.
     pub fn ascend<A: Actor>(
         &mut self,
         actor: &A,

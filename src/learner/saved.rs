@@ -44,10 +44,10 @@ pub(crate) struct Header {
 }
 
 impl<A: Actor, C: Critic> Learner<A, C> {
-    /// Writes the learner to a file: networks and targets, the optimizers' averages, temperatures, multipliers,
-    /// random generators and settings, whatever its next step depends on. What stood there before is replaced
-    /// at once, or not at all. An agent saves its learner [with itself](crate::MpoAgent::save); this is for a
-    /// [`Chief`](crate::Chief), and for loops of one's own.
+    /// Writes the learner to a file: networks and targets, the optimizers' averages, temperatures,
+    /// multipliers, random generators and settings, whatever its next step depends on. What stood there
+    /// before is replaced at once, or not at all. An agent saves its learner [with
+    /// itself](crate::MpoAgent::save); this is for a [`Chief`](crate::Chief), and for loops of one's own.
     ///
     /// # Errors
     /// If the file cannot be written, or two parameters of a network have the same name.

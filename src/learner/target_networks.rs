@@ -10,8 +10,8 @@ use crate::mathematics::targets::mean_value;
 use crate::networks::{Actor, Critic};
 use crate::rng::Rng;
 
-/// The policy π_i and the critic Q' of an iteration (θ_i and φ' in Algorithm 1), copies without gradients: the
-/// E-step samples and weighs by them, the critic's targets are made of them.
+/// The policy π_i and the critic Q' of an iteration (θ_i and φ' in Algorithm 1), copies without gradients:
+/// the E-step samples and weighs by them, the critic's targets are made of them.
 #[derive(Debug, Clone)]
 pub struct TargetNetworks<A: Actor, C: Critic> {
     pub(crate) actor: A,

@@ -6,8 +6,8 @@ use crate::checks::{check_count, check_size};
 use crate::error::Result;
 use crate::mathematics::distribution::{Constraint, DecoupledKl, Distribution, Enumeration, Multipliers};
 
-/// A choice of one of several alternatives, or several such choices independent of each other, for each state of a
-/// batch. A component of an action is the index of what is chosen.
+/// A choice of one of several alternatives, or several such choices independent of each other, for each
+/// state of a batch. A component of an action is the index of what is chosen.
 ///
 /// A single choice is enumerated: the E-step and the critic's targets go over all that can be chosen, each
 /// with the policy's probability, and nothing is sampled. Several are sampled.
@@ -138,7 +138,8 @@ impl Distribution for Categorical {
         self.by_choice(|_, log| log.clone().argmax(1).float().cast(log.dtype()))
     }
 
-    /// The entropy of each choice as a part of the largest it can have: 1 where all alternatives are as likely.
+    /// The entropy of each choice as a part of the largest it can have: 1 where all alternatives are as
+    /// likely.
     fn spread(&self) -> Tensor<2> {
         let entropy = self.entropy();
         self.by_choice(|choice, log| entropy.clone().narrow(1, choice, 1) / (log.dims()[1] as f64).ln())

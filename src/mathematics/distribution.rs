@@ -39,8 +39,8 @@ pub trait Distribution: Debug + Clone + Send + Sync {
         self.log_probability(action).squeeze_dim(1)
     }
 
-    /// How many of the components, the last ones, are choices, whose trust region has a bound of its own. None
-    /// by default.
+    /// How many of the components, the last ones, are choices, whose trust region has a bound of its own.
+    /// None by default.
     fn choices(&self) -> usize {
         0
     }

@@ -1,10 +1,10 @@
 //! Matrix products of plain numbers, on one thread: the innermost loop of most of an update's arithmetic on a
 //! CPU.
 //!
-//! The right matrix is packed once into panels of [`WIDE`] columns, strips of [`TALL`] rows of the left one as
-//! they are needed, so that the innermost loop reads both from one end to the other. Its sums, `TALL` x `WIDE`
-//! of them, stay in the registers of a CPU with AVX2 (after Goto and van de Geijn, "Anatomy of High-Performance
-//! Matrix Multiplication", 2008).
+//! The right matrix is packed once into panels of [`WIDE`] columns, strips of [`TALL`] rows of the left one
+//! as they are needed, so that the innermost loop reads both from one end to the other. Its sums, `TALL` x
+//! `WIDE` of them, stay in the registers of a CPU with AVX2 (after Goto and van de Geijn, "Anatomy of
+//! High-Performance Matrix Multiplication", 2008).
 
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;

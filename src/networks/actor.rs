@@ -51,8 +51,8 @@ pub trait Actor: Module + Sync {
         self
     }
 
-    /// The policy at `observations`, `[batch, observation]` without gradients, of a network with gradients of its
-    /// own, and their way back: by autodiff. Override it where they are known in closed form.
+    /// The policy at `observations`, `[batch, observation]` without gradients, of a network with gradients
+    /// of its own, and their way back: by autodiff. Override it where they are known in closed form.
     fn differentiable_policy(&self, observations: Tensor<2>) -> (Self::Distribution, Backward<Self>) {
         policy_by_autodiff(self, observations)
     }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use super::on_host::Tape;
 
-/// How the gradient of a loss comes back to the parameters of the network that gave the numbers it is made of:
-/// by autodiff, or in closed form as far as the network knows one.
+/// How the gradient of a loss comes back to the parameters of the network that gave the numbers it is made
+/// of: by autodiff, or in closed form as far as the network knows one.
 pub struct Backward<M> {
     network: M,
     tapes: Vec<Tape>,
@@ -39,9 +39,9 @@ impl<M: Module> Backward<M> {
         Backward { network: join(network, other.network), tapes }
     }
 
-    /// The gradient of this loss, of one element, over all parameters, one after another in the order in which
-    /// the module lists them: 0 where the loss does not depend on one, and none at all where nothing is
-    /// trainable.
+    /// The gradient of this loss, of one element, over all parameters, one after another in the order in
+    /// which the module lists them: 0 where the loss does not depend on one, and none at all where nothing
+    /// is trainable.
     pub fn gradient(self, loss: Tensor<1>) -> Option<Tensor<1>> {
         if !loss.is_tracked() {
             return None;

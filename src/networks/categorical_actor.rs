@@ -24,8 +24,8 @@ use crate::rng::Rng;
 pub struct CategoricalActorConfig {
     /// The hidden layers.
     pub network: NetworkConfig,
-    /// The share of each choice that is uniform over its alternatives, so that the policy goes on trying all of
-    /// them. Accepted: 0 to below 1. The likeliest, which is deployed, is not changed by it.
+    /// The share of each choice that is uniform over its alternatives, so that the policy goes on trying
+    /// all of them. Accepted: 0 to below 1. The likeliest, which is deployed, is not changed by it.
     pub uniform_share: f64,
 }
 

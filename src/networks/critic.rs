@@ -15,9 +15,9 @@ use crate::backends::is_cpu;
 /// The actions are the policy's, clipped to [-1, 1], choices as their indices. Create the module on an
 /// autodiff device, with parameters drawn from a [`Rng`](crate::Rng) for runs that can be repeated.
 ///
-/// Only [`values`](Self::values) and the two sizes have to be written. How it learns, and in what unit, is the
-/// critic's own business: [`TargetNetworks`](crate::TargetNetworks), [`CriticStep`](crate::CriticStep) and
-/// [`Learner`](crate::Learner) call the rest.
+/// Only [`values`](Self::values) and the two sizes have to be written. How it learns, and in what unit, is
+/// the critic's own business: [`TargetNetworks`](crate::TargetNetworks), [`CriticStep`](crate::CriticStep)
+/// and [`Learner`](crate::Learner) call the rest.
 pub trait Critic: Module + Sync {
     /// Q(s, a) for `observations` `[batch, observation]` and `actions` `[batch, action]`, as `[batch]`.
     fn values(&self, observations: Tensor<2>, actions: Tensor<2>) -> Tensor<1>;
@@ -55,8 +55,8 @@ pub trait Critic: Module + Sync {
         CriticLoss::Squared.of(self.values(observations, actions) - Tensor::from_inner(targets))
     }
 
-    /// [`loss`](Self::loss) of a critic with gradients of its own, and their way back: by autodiff. Override it
-    /// where they are known in closed form.
+    /// [`loss`](Self::loss) of a critic with gradients of its own, and their way back: by autodiff.
+    /// Override it where they are known in closed form.
     fn differentiable_loss(
         &self,
         observations: Tensor<2>,
@@ -73,8 +73,8 @@ pub trait Critic: Module + Sync {
         self
     }
 
-    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it learns
-    /// from them. Override it where the module keeps statistics of them.
+    /// The same critic after it has seen the targets of a batch, `[batch]` without gradients, before it
+    /// learns from them. Override it where the module keeps statistics of them.
     #[must_use]
     fn observe_targets(self, _targets: &Tensor<1>) -> Self {
         self

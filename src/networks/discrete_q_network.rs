@@ -19,8 +19,8 @@ use crate::error::Result;
 use crate::host::is_host;
 use crate::rng::Rng;
 
-/// The default critic of a single choice: hidden layers over the observation, and an output for each alternative
-/// that can be chosen, so that one pass gives the values of all (as in DQN).
+/// The default critic of a single choice: hidden layers over the observation, and an output for each
+/// alternative that can be chosen, so that one pass gives the values of all (as in DQN).
 #[derive(Module, Debug)]
 pub struct DiscreteQNetwork {
     /// Of observations.

@@ -1,5 +1,5 @@
-//! The running mean and standard deviation of what a network learns from, by which observations and values are
-//! normalised.
+//! The running mean and standard deviation of what a network learns from, by which observations and values
+//! are normalised.
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Tensor};
@@ -118,8 +118,8 @@ impl Moments {
         self.follow(&within_reach)
     }
 
-    /// A batch without what lies far beyond all else. In the first one that is told by the distances from row to
-    /// row, of which the geometric mean hardly knows the rare ones, however large.
+    /// A batch without what lies far beyond all else. In the first one that is told by the distances from
+    /// row to row, of which the geometric mean hardly knows the rare ones, however large.
     fn within_reach(&self, batch: Tensor<2>) -> Tensor<2> {
         let [rows, numbers] = batch.dims();
         let [mean, unit, known] = [self.mean(), self.unit(), self.known()].map(Tensor::inner);

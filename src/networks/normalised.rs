@@ -1,4 +1,5 @@
-//! Normalisation for networks of the caller's own: of observations, [`Normalised`], and of values, [`PopArt`].
+//! Normalisation for networks of the caller's own: of observations, [`Normalised`], and of values,
+//! [`PopArt`].
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};

@@ -1,5 +1,5 @@
-//! The hidden layers on plain numbers, in a CPU's memory: values without gradients, and gradients in closed form
-//! which are those of autodiff. Most of an update's time is spent here.
+//! The hidden layers on plain numbers, in a CPU's memory: values without gradients, and gradients in closed
+//! form which are those of autodiff. Most of an update's time is spent here.
 
 use std::collections::HashMap;
 
@@ -43,8 +43,9 @@ impl HiddenOnHost {
         }
     }
 
-    /// What the last hidden layer gives out for rows of inputs of the first one. Each row of `addend`, the first
-    /// layer's bias and what else it adds, is for as many rows of inputs as there are of them for one.
+    /// What the last hidden layer gives out for rows of inputs of the first one. Each row of `addend`, the
+    /// first layer's bias and what else it adds, is for as many rows of inputs as there are of them for
+    /// one.
     pub(super) fn features<'a>(
         &self,
         inputs: &[f32],
@@ -100,8 +101,8 @@ struct Recorded {
 }
 
 impl Tape {
-    /// The way of inputs without gradients through the first layer, which has a part for each, and the others of
-    /// a network on the autodiff side.
+    /// The way of inputs without gradients through the first layer, which has a part for each, and the
+    /// others of a network on the autodiff side.
     pub(super) fn record(inputs: Vec<(Tensor<2>, &Linear)>, hidden: &Hidden) -> Self {
         let device = inputs.first().map(|(input, _)| input.device()).unwrap_or_default();
         let inputs = inputs.into_iter().map(|(input, layer)| (numbers(input), layer.clone()));

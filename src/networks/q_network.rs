@@ -63,8 +63,8 @@ impl QNetworkConfig {
     }
 }
 
-/// The default critic: the first layer takes observation and action, of a choice a number for each alternative, 1
-/// for the one that is chosen; then hidden layers and the output.
+/// The default critic: the first layer takes observation and action, of a choice a number for each
+/// alternative, 1 for the one that is chosen; then hidden layers and the output.
 #[derive(Module, Debug)]
 pub struct QNetwork {
     /// Of observations.
@@ -108,8 +108,8 @@ impl QNetwork {
     /// computes far less.
     ///
     /// # Errors
-    /// If a size is 0, there is no action or a choice of fewer than 2 alternatives, or a setting lies outside its
-    /// accepted range.
+    /// If a size is 0, there is no action or a choice of fewer than 2 alternatives, or a setting lies
+    /// outside its accepted range.
     pub fn for_actions(
         config: &QNetworkConfig,
         observation_size: usize,

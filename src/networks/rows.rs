@@ -1,5 +1,5 @@
-//! What lies between two matrix products, in one pass over each row of numbers while it is in the cache: bias,
-//! LayerNorm and activation, and their way back.
+//! What lies between two matrix products, in one pass over each row of numbers while it is in the cache:
+//! bias, LayerNorm and activation, and their way back.
 
 use multiversion::multiversion;
 
@@ -26,8 +26,8 @@ pub(super) const EPSILON: f32 = 1e-5;
 /// Numbers that are added up side by side: four registers of a CPU with AVX2.
 const LANES: usize = 32;
 
-/// activation(LayerNorm(x + addend)) in place, for rows of `width` numbers. Each row of `addend` is for as many
-/// of them, one after another, as there are of them for one.
+/// activation(LayerNorm(x + addend)) in place, for rows of `width` numbers. Each row of `addend` is for as
+/// many of them, one after another, as there are of them for one.
 #[multiversion(targets("x86_64+avx2+fma"))]
 pub(super) fn forward(
     rows: &mut [f32],

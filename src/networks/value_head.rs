@@ -44,7 +44,8 @@ impl ValueHead {
         layer
     }
 
-    /// The output layer and its unit after they have taken note of the `targets`: numbers stay what they were.
+    /// The output layer and its unit after they have taken note of the `targets`: numbers stay what they
+    /// were.
     pub(super) fn follow(
         &self,
         output: Linear,

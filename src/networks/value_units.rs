@@ -44,7 +44,8 @@ impl ValueUnits {
     }
 
     /// These after the targets of a batch, `[batch]`, and what makes outputs say the same values in them:
-    /// factor · output + shift, `[1]` each. While there was no spread the outputs stay, as they meant nothing.
+    /// factor · output + shift, `[1]` each. While there was no spread the outputs stay, as they meant
+    /// nothing.
     pub(crate) fn follow(self, targets: &Tensor<1>) -> (Self, Tensor<1>, Tensor<1>) {
         let before = self.targets;
         let after = before.clone().follow(targets);

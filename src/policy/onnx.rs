@@ -24,21 +24,23 @@ pub struct OnnxOptions {
     /// What the policy is for, as its metadata are to say: any text.
     pub task: String,
     /// Whether the model says more of the policy than its action. Of numbers inside bounds, `mean` and
-    /// `deviation`, `[batch, numbers]` each: the policy's mean before it is clipped, and the standard deviation
-    /// of each component, in the environment's units. Of choices, `probabilities`, `[batch, alternatives]`, those of
-    /// the first choice first.
+    /// `deviation`, `[batch, numbers]` each: the policy's mean before it is clipped, and the standard
+    /// deviation of each component, in the environment's units. Of choices, `probabilities`, `[batch,
+    /// alternatives]`, those of the first choice first.
     pub distribution: bool,
 }
 
 impl<A: Actor> Policy<A> {
     /// Writes the policy as an ONNX model (operators of version 17), for ONNX Runtime and others: its input
     /// `observation`, `[batch, observation]`, is what the environment measures; its output `action`,
-    /// `[batch, action]`, what [`act`](Self::act) answers, in the environment's units and inside its bounds, and
-    /// of a choice the index of what is chosen. What stood there before is replaced at once, or not at all.
+    /// `[batch, action]`, what [`act`](Self::act) answers, in the environment's units and inside its
+    /// bounds, and of a choice the index of what is chosen. What stood there before is replaced at once, or
+    /// not at all.
     ///
     /// # Errors
-    /// If the file cannot be written, or the network is none of the default ones, whose graphs alone are known:
-    /// [`GaussianActor`](crate::GaussianActor), [`CategoricalActor`](crate::networks::CategoricalActor),
+    /// If the file cannot be written, or the network is none of the default ones, whose graphs alone are
+    /// known: [`GaussianActor`](crate::GaussianActor),
+    /// [`CategoricalActor`](crate::networks::CategoricalActor),
     /// [`HybridActor`](crate::networks::HybridActor).
     pub fn export_onnx(&self, path: impl AsRef<Path>) -> Result<()> {
         self.export_onnx_with(path, &OnnxOptions::default())
@@ -47,7 +49,7 @@ impl<A: Actor> Policy<A> {
     /// The same, with more in it.
     ///
     /// # Errors
-    /// As [`export_onnx`](Self::export_onnx).
+    /// If [`export_onnx`](Self::export_onnx) would fail.
     pub fn export_onnx_with(&self, path: impl AsRef<Path>, options: &OnnxOptions) -> Result<()> {
         let mut tensors = Tensors::default();
         tensors.add_module("", &self.actor)?;

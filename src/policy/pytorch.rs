@@ -32,13 +32,14 @@ impl<A: Actor> Policy<A> {
         write_plain(path.as_ref(), &tensors)
     }
 
-    /// Takes over the parameters of a file as [`export_safetensors`](Self::export_safetensors) writes it, such
-    /// as of a network that was trained in PyTorch: `save_file(module.state_dict(), path)`. The bounds stay
-    /// this policy's.
+    /// Takes over the parameters of a file as [`export_safetensors`](Self::export_safetensors) writes it,
+    /// such as of a network that was trained in PyTorch: `save_file(module.state_dict(), path)`. The bounds
+    /// stay this policy's.
     ///
     /// # Errors
-    /// If the file cannot be read or is not in the format of safetensors, or a parameter is missing, too many,
-    /// of another shape, not finite or not in single precision; it is named. The policy then stays as it was.
+    /// If the file cannot be read or is not in the format of safetensors, or a parameter is missing, too
+    /// many, of another shape, not finite or not in single precision; it is named. The policy then stays as
+    /// it was.
     pub fn import_safetensors(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut tensors = read_plain(path)?;

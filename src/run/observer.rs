@@ -153,8 +153,8 @@ pub enum Event {
         /// Its name.
         name: String,
     },
-    /// A second went by in which nothing came that learning could go on from: experience of collectors, or what
-    /// a chief's other workers contribute.
+    /// A second went by in which nothing came that learning could go on from: experience of collectors, or
+    /// what a chief's other workers contribute.
     #[cfg(feature = "distributed")]
     Waiting,
     /// The policy was evaluated.

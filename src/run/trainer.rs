@@ -216,7 +216,7 @@ impl<E: VectorEnvironment, A: Actor, C: Critic> Trainer<E, A, C> {
     /// [made](Trainer::steps) by then. For a number of steps in all, use `run`.
     ///
     /// # Errors
-    /// As [`run`](Trainer::run).
+    /// If [`run`](Trainer::run) would fail.
     pub fn run_for(&mut self, steps: u64) -> Result<Summary> {
         if self.run.ended.is_some() {
             // The end of an earlier run, which an observer has not heard of.

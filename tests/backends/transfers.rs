@@ -69,8 +69,8 @@ fn count_transfers() {
                     let transfers = TRANSFERS.lock().unwrap();
                     let count = |way| transfers.iter().filter(|transfer| *transfer == way).count();
                     assert_eq!(count("to the host"), 2, "{config:?}");
-                    // The noise of the sampled actions, twice which rows are truncated, and the weights of the
-                    // E-step.
+                    // The noise of the sampled actions, twice which rows are truncated, and the weights of
+                    // the E-step.
                     let most = if improve_at == ImproveAt::States { 3 } else { 4 };
                     assert!(count("to the device") <= most, "{transfers:?}");
                 }

@@ -167,8 +167,8 @@ fn waiting_can_be_stopped() {
     });
 }
 
-/// Workers that end as by `kill -9`, at whatever place of a round, are left out and come back; the chief goes on
-/// with the other one.
+/// Workers that end as by `kill -9`, at whatever place of a round, are left out and come back; the chief
+/// goes on with the other one.
 #[test]
 fn a_chief_goes_on_without_those_who_are_killed() {
     const KILLS: u64 = 12;

@@ -200,8 +200,8 @@ impl Processes {
         self.wait_until("end of the collector", || child.try_wait().unwrap().is_some());
     }
 
-    /// Lets the learner write no file of more bytes than these, as if its disk were full, or any; whether that
-    /// is to be had here.
+    /// Lets the learner write no file of more bytes than these, as if its disk were full, or any; whether
+    /// that is to be had here.
     pub fn limit_files(&self, bytes: &str) -> bool {
         let learner = self.learner.as_ref().unwrap().id().to_string();
         let status = Command::new("prlimit").args(["--pid", &learner, &format!("--fsize={bytes}:")]).status();

@@ -55,8 +55,8 @@ fn configs() -> Vec<GaussianActorConfig> {
     configs
 }
 
-/// As they are measured, with offsets and spreads of any size where a network normalises them, some beyond all
-/// that was seen.
+/// As they are measured, with offsets and spreads of any size where a network normalises them, some beyond
+/// all that was seen.
 fn observations(network: &NetworkConfig, count: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut rng = rng(seed);
     let units = match network.normalise_observations {

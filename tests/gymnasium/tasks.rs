@@ -211,8 +211,8 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     pairs.map(|(a, b)| f64::from((a - b).abs()) / f64::from(a.abs().max(1.0))).fold(0.0, f64::max)
 }
 
-/// The distances, in order of their size, between the steps of dm_control's task and of this crate's, each from dm_control's
-/// last state as it was observed, in single precision.
+/// The distances, in order of their size, between the steps of dm_control's task and of this crate's, each
+/// from dm_control's last state as it was observed, in single precision.
 fn parity<E: Environment>(
     theirs: GymnasiumOptions,
     mut ours: E,

@@ -141,7 +141,8 @@ fn what_else_is_observed_does_not_matter() {
     }
 }
 
-/// A sensor that is wrong once, before the first update or after it, spoils nothing of what it says otherwise.
+/// A sensor that is wrong once, before the first update or after it, spoils nothing of what it says
+/// otherwise.
 #[test]
 fn one_wrong_observation_does_not_matter() {
     for wrong in [(100, 1e6), (100, 1e25), (700, -3e38)] {

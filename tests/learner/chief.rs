@@ -218,8 +218,9 @@ fn largest(name: &str, apart: [f64; 2]) -> f64 {
     apart[0].max(apart[1])
 }
 
-/// Whatever is a mean over rows is that of all rows: observations, targets, divergences, gradients, in as many
-/// turns as there are. What remains is rounding, which Adam makes more of where gradients are next to nothing.
+/// Whatever is a mean over rows is that of all rows: observations, targets, divergences, gradients, in as
+/// many turns as there are. What remains is rounding, which Adam makes more of where gradients are next to
+/// nothing.
 #[test]
 fn two_workers_are_the_learner_of_both_batches() {
     let replay = random_replay(20, 20, OBSERVATION, 2);
@@ -234,8 +235,8 @@ fn two_workers_are_the_learner_of_both_batches() {
         let off = largest(name, apart(learner(&quick(config), 1, 7), &replay));
         assert!(off < 1e-4, "{name}: {off}");
     }
-    // Where values are normalised, nothing is worth more than another before the first targets are copied, and
-    // without a cost the policy's gradient is nothing but rounding until then.
+    // Where values are normalised, nothing is worth more than another before the first targets are copied,
+    // and without a cost the policy's gradient is nothing but rounding until then.
     for config in [MpoConfig::parametric(), with_solver(MpoConfig::default())].map(plain) {
         let off = largest("choices", apart(choosing(&quick(config)), &choices_replay()));
         assert!(off < 1e-4, "choices: {off}");

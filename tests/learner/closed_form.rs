@@ -1,4 +1,5 @@
-//! What the default networks compute on a CPU in a way of their own is what Burn computes operation by operation.
+//! What the default networks compute on a CPU in a way of their own is what Burn computes operation by
+//! operation.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -42,7 +43,8 @@ fn normals<const D: usize>(rng: &mut Rng, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(rng.normals(shape.iter().product()), shape), &Device::flex())
 }
 
-/// Neither is off by more than rounding: beside the largest of all, and beside 1, from which Burn's tanh comes.
+/// Neither is off by more than rounding: beside the largest of all, and beside 1, from which Burn's tanh
+/// comes.
 fn assert_alike<const D: usize>(one: Tensor<D>, other: Tensor<D>, what: &str) {
     let largest = other.clone().abs().max().into_scalar::<f32>();
     let off = (one - other).abs().max().into_scalar::<f32>();

@@ -91,8 +91,8 @@ fn another_runs_file_is_not_gone_on_with_unasked() {
     assert!(matches!(nowhere, Err(Error::File { .. })), "{nowhere:?}");
 }
 
-/// A run of 47 steps that lost what it did after its checkpoint at step 40, and goes on to 61: its folder, and
-/// the evaluations that count.
+/// A run of 47 steps that lost what it did after its checkpoint at step 40, and goes on to 61: its folder,
+/// and the evaluations that count.
 fn resumed(folder: &Path) -> (PathBuf, Vec<(u64, f32)>) {
     let heard = Heard::default();
     let mean_returns = || -> Vec<(u64, f32)> {

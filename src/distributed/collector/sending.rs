@@ -235,7 +235,8 @@ impl<'a, A: Actor> Sender<'a, A> {
         link.connection.ask(what, &self.config.name, question, ANSWER)
     }
 
-    /// The learner's run and its policy, once it has one; none if the run is over, or somebody here says stop.
+    /// The learner's run and its policy, once it has one; none if the run is over, or somebody here says
+    /// stop.
     pub fn first_policy(&self, stop: &AtomicBool) -> Result<Option<(u64, Fetched<A>)>> {
         let mut patience = Patience::new();
         while !stop.load(Ordering::Relaxed) {
@@ -279,7 +280,8 @@ impl<'a, A: Actor> Sender<'a, A> {
         })
     }
 
-    /// Opens the network anew: what was said on the way in may have been damaged there, and is not said again.
+    /// Opens the network anew: what was said on the way in may have been damaged there, and is not said
+    /// again.
     fn open_anew(&self) {
         match Link::open(self.network, &self.config.name) {
             Ok(link) => {

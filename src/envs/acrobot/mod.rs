@@ -27,8 +27,8 @@ const TARGET_RADIUS: f64 = 0.2;
 ///   farther it is away.
 /// - **Episode**: 1000 steps of 0.01 s, then truncated; it never terminates.
 ///
-/// The state, [`JointState<2>`](super::JointState), is the angle of the shoulder (0 upright) and of the elbow (0
-/// straight), and their rates. See the [module](super) for the sources.
+/// The state, [`JointState<2>`](super::JointState), is the angle of the shoulder (0 upright) and of the
+/// elbow (0 straight), and their rates. See the [module](super) for the sources.
 ///
 /// ```
 /// use mpo::Environment;

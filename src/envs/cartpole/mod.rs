@@ -22,8 +22,8 @@ use crate::rng::Rng;
 /// - **Episode**: 1000 steps of 0.01 s, then truncated; it never terminates. The rail ends softly at 1.8 m to
 ///   either side.
 ///
-/// The state, [`JointState<2>`](super::JointState), is (position, angle) and its rate. See the [module](super) for
-/// the sources.
+/// The state, [`JointState<2>`](super::JointState), is (position, angle) and its rate. See the
+/// [module](super) for the sources.
 ///
 /// ```
 /// use mpo::Environment;

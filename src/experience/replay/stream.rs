@@ -70,9 +70,9 @@ impl EpisodeWriter<'_> {
         Ok(())
     }
 
-    /// Adds a step to the episode under way in this stream, and ends that episode if the step did: the action
-    /// as the policy sampled it (not clipped to [-1, 1]), and what came of it. If the observation that it left
-    /// was evicted meanwhile, so is the step.
+    /// Adds a step to the episode under way in this stream, and ends that episode if the step did: the
+    /// action as the policy sampled it (not clipped to [-1, 1]), and what came of it. If the observation
+    /// that it left was evicted meanwhile, so is the step.
     ///
     /// # Errors
     /// If no episode is under way, a size is wrong, a number is not finite, or the reward lies beyond ±1e12;

@@ -1,5 +1,5 @@
-//! What the M-step fits a Gaussian by: statistics of the weighted actions, and the gradient of its Lagrangian in
-//! closed form.
+//! What the M-step fits a Gaussian by: statistics of the weighted actions, and the gradient of its
+//! Lagrangian in closed form.
 
 use burn::tensor::Tensor;
 

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::run::observer::{Counts, Event, Observer, Progress};
 use crate::run::trainer::Resumed;
 
-/// Writes an object a line for every [event](Event) but single steps and waiting: `event` and what belongs to it, with
-/// the [`Counts`] of its time.
+/// Writes an object a line for every [event](Event) but single steps and waiting: `event` and what belongs
+/// to it, with the [`Counts`] of its time.
 pub struct JsonLines(Lines);
 
 #[derive(Serialize)]

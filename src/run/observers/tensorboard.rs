@@ -15,9 +15,10 @@ use crate::run::observer::{Event, Observer, Progress};
 use crate::run::trainer::Resumed;
 
 /// Writes an event file for [TensorBoard](https://www.tensorflow.org/tensorboard), over environment steps:
-/// `evaluation/` mean, lowest and highest return, `metrics/` the [`Metrics`](crate::Metrics), `episode/return`
-/// of each training episode, `replay/` mean return and reward, and `run/` updates, and those refused.
-/// `tensorboard --logdir FOLDER` shows the run, or each run in a folder of runs, while it goes on.
+/// `evaluation/` mean, lowest and highest return, `metrics/` the [`Metrics`](crate::Metrics),
+/// `episode/return` of each training episode, `replay/` mean return and reward, and `run/` updates, and
+/// those refused. `tensorboard --logdir FOLDER` shows the run, or each run in a folder of runs, while it
+/// goes on.
 pub struct TensorBoard {
     events: Lines,
     /// Of episodes: written with what comes next, so that short ones do not wait for the disk.
@@ -40,8 +41,8 @@ impl TensorBoard {
         }
     }
 
-    /// Goes on with a run that was resumed, in a file of its own: TensorBoard passes over what the earlier ones
-    /// say of steps after the checkpoint.
+    /// Goes on with a run that was resumed, in a file of its own: TensorBoard passes over what the earlier
+    /// ones say of steps after the checkpoint.
     ///
     /// # Errors
     /// If the folder cannot be read, or a file cannot be created.

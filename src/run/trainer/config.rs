@@ -26,9 +26,9 @@ pub struct TrainerConfig {
     /// The environment steps between two evaluations. Accepted: at least 1. In the environment that is
     /// trained in, an evaluation waits for the end of an episode.
     pub evaluation_period: u64,
-    /// The episodes of an evaluation; with 0 there is none. With the defaults, evaluations take at most half as
-    /// many steps as training does, if no episode has more than 1,000. One that has not ended after a million
-    /// steps is an error.
+    /// The episodes of an evaluation; with 0 there is none. With the defaults, evaluations take at most
+    /// half as many steps as training does, if no episode has more than 1,000. One that has not ended after
+    /// a million steps is an error.
     pub evaluation_episodes: usize,
     /// The environment steps between two reports of the metrics, which are means over the updates since the
     /// last. What is left at the end of a run is reported there. Accepted: at least 1.

@@ -28,8 +28,9 @@ use crate::run::observer::{Event, StopReason};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// Collectors begin no episode while the updates of more steps than this are still to be made; in the
-    /// midst of an episode only [simulations](crate::CollectorConfig::pausable) wait. None is for robots, which begin when they can: what learning
-    /// cannot keep up with is learnt from all the same, with fewer updates a step.
+    /// midst of an episode only [simulations](crate::CollectorConfig::pausable) wait. None is for robots,
+    /// which begin when they can: what learning cannot keep up with is learnt from all the same, with fewer
+    /// updates a step.
     pub steps_ahead: Option<u64>,
     /// How many collectors there may be, by their names, in the course of the run. Accepted: 1 to 4096.
     pub collectors: usize,

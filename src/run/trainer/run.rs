@@ -195,8 +195,8 @@ impl<A: Actor, C: Critic> Run<A, C> {
         Ok(())
     }
 
-    /// An update from a batch drawn by `samples`, here or together with others; none if their chief has ended, or
-    /// an observer says stop while it is waited for.
+    /// An update from a batch drawn by `samples`, here or together with others; none if their chief has
+    /// ended, or an observer says stop while it is waited for.
     fn updated(&mut self, samples: &mut Rng) -> Result<Option<Metrics>> {
         #[cfg(feature = "distributed")]
         while let Some(following) = &mut self.following {

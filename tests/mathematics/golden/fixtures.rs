@@ -1,4 +1,5 @@
-//! The reference values of `fixtures/golden`, or of the folder that the environment variable `MPO_GOLDEN_DIR` names.
+//! The reference values of `fixtures/golden`, or of the folder that the environment variable
+//! `MPO_GOLDEN_DIR` names.
 
 use std::path::{Path, PathBuf};
 
