@@ -6,6 +6,7 @@ use burn::module::Module;
 use super::Learner;
 use crate::checks::{check, check_count, check_finite, check_size};
 use crate::error::Result;
+use crate::learner::e_step::EStepKind;
 use crate::learner::exchange::Contribution;
 use crate::mathematics::dual::DualSolution;
 use crate::networks::{Actor, Critic, is_trainable};
@@ -33,6 +34,8 @@ pub(crate) struct Rounds {
     divergences: usize,
     /// How many numbers the gradients of policy and critic have.
     gradients: [usize; 2],
+    /// Whether the E-step has a temperature.
+    tempered: bool,
 }
 
 impl Rounds {
@@ -42,6 +45,7 @@ impl Rounds {
             observation_size: learner.actor.observation_size(),
             divergences: learner.m_step.multipliers().mean.dims()[0],
             gradients: [gradients(&learner.actor), gradients(&learner.critic)],
+            tempered: learner.config.e_step.kind == EStepKind::NonParametric,
         }
     }
 
@@ -76,7 +80,8 @@ impl Rounds {
                 let DualSolution { temperature, value, kl, gap, interior } = *dual;
                 // Sums and squares of them are finite too.
                 let numbers = [temperature, value, kl, gap].iter().all(|x| x.abs() <= 1e30);
-                solved && numbers && temperature >= 0.0 && (temperature > 0.0 || !interior)
+                let positive = temperature > 0.0 || !(interior && self.tempered);
+                solved && numbers && temperature >= 0.0 && positive
             }
             None => !solved,
         };

@@ -189,7 +189,7 @@ fn choices_that_there_are_not_are_refused() {
     assert_eq!(space.to_policy(&[4.0, 0.0]).unwrap(), [1.0, 0.0]);
     for choice in [-1.0, 3.0, 0.5, f32::MAX] {
         for mapped in [space.to_environment(&[0.0, choice]), space.to_policy(&[0.0, choice])] {
-            refused(mapped, "Range", &["action", "the index of what is chosen"]);
+            refused(mapped, "Range", &["action", "from 0 to K - 1"]);
         }
     }
     refused(space.to_environment(&[0.0, f32::NAN]), "NonFinite", &["index 1"]);

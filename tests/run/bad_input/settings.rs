@@ -14,7 +14,7 @@ pub type Wrong<T> = (&'static str, fn(&mut T), &'static str);
 
 /// Of agents, whose values are real numbers.
 pub const NUMBERS: [Number; 24] = [
-    ("MpoConfig::average_rate", |c, x| c.average_rate = x, ([0.0, -0.1, 1.1, f64::NAN], "above 0, to 1")),
+    ("MpoConfig::average_rate", |c, x| c.average_rate = x, ([0.0, -0.1, 1.1, f64::NAN], "above 0, at most 1")),
     ("MpoConfig::discount", |c, x| c.discount = x, UNIT),
     ("Retrace::lambda", |c, x| c.evaluation = PolicyEvaluation::Retrace { steps: 2, lambda: x }, UNIT),
     ("OptimizerConfig::learning_rate", |c, x| c.critic_optimizer.learning_rate = x, POSITIVE),
@@ -71,7 +71,7 @@ pub const OF_TRAINERS: [Wrong<TrainerConfig>; 10] = [
     (
         "TrainerConfig::stop_at_return is Some(1.0)",
         |c| (c.evaluation_episodes, c.stop_at_return) = (0, Some(1.0)),
-        "a number, if there are evaluations",
+        "a number with TrainerConfig::evaluation_episodes above 0",
     ),
     ("TrainerConfig::metrics_period is 0", |c| c.metrics_period = 0, "at least 1"),
     ("TrainerConfig::updates_per_step is -1.0", |c| c.updates_per_step = -1.0, "0 or more, finite"),
