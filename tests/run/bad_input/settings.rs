@@ -14,7 +14,11 @@ pub type Wrong<T> = (&'static str, fn(&mut T), &'static str);
 
 /// Of agents, whose values are real numbers.
 pub const NUMBERS: [Number; 24] = [
-    ("MpoConfig::average_rate", |c, x| c.average_rate = x, ([0.0, -0.1, 1.1, f64::NAN], "above 0, at most 1")),
+    (
+        "MpoConfig::average_rate",
+        |c, x| c.average_rate = x,
+        ([0.0, -0.1, 1.1, f64::NAN], "above 0, at most 1"),
+    ),
     ("MpoConfig::discount", |c, x| c.discount = x, UNIT),
     ("Retrace::lambda", |c, x| c.evaluation = PolicyEvaluation::Retrace { steps: 2, lambda: x }, UNIT),
     ("OptimizerConfig::learning_rate", |c, x| c.critic_optimizer.learning_rate = x, POSITIVE),
