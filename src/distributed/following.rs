@@ -151,16 +151,18 @@ impl<A: Actor, C: Critic> Following<A, C> {
         }
         let (begun, mut pause) = (Instant::now(), SHORTEST);
         loop {
+            let mut heard = true;
             // Of an update that it joins in its midst it only hears the end.
             if let (Some(run), Some(contributor)) = (self.run, &mut self.contributor) {
                 self.before = self.before.or(Some(contributor.learner().updates()));
                 if self.spoken != contributor.version()
                     && let Some(contribution) = contributor.contribute(&mut draw)?
                 {
-                    self.send(&contribution, run)?;
+                    heard = self.send(&contribution, run)?;
                 }
             }
-            match self.follow(learner)? {
+            // Whoever asks before it was heard has nothing to say.
+            match if heard { self.follow(learner)? } else { Followed::Waiting } {
                 Followed::Updated(metrics) => {
                     pause = SHORTEST;
                     let updates = self.learner().map_or(0, Learner::updates);
@@ -180,30 +182,24 @@ impl<A: Actor, C: Critic> Following<A, C> {
         }
     }
 
-    /// Sends a contribution: whether it was taken the next parameters say.
-    fn send(&mut self, contribution: &Contribution, run: u64) -> Result<()> {
+    /// Sends a contribution; whether it was heard. Whether it was taken the next parameters say.
+    fn send(&mut self, contribution: &Contribution, run: u64) -> Result<bool> {
         let bytes = contribution_bytes(contribution, run, &self.config.name, self.instance);
         self.check_length(bytes.len())?;
-        match self.ask(CONTRIBUTION, bytes)? {
-            Answer::Reply(bytes) if message::of_bytes::<Taken>(&bytes).is_ok() => self.answered(contribution),
-            Answer::Refusal(words) => {
-                let Refused { reason, again } = message::of_bytes(&words).unwrap_or_else(|refused| refused);
-                tracing::debug!(reason, "a contribution was refused");
-                if again {
-                    return self.spend(reason);
-                }
-                // As after the chief's restart: the parameters come next.
-                self.answered(contribution);
-            }
-            Answer::Reply(_) => self.spend("an answer was damaged on its way".into())?,
-            Answer::Silence(reason) => self.spend(reason)?,
+        let silence = match self.ask(CONTRIBUTION, bytes)? {
+            Answer::Reply(bytes) => message::of_bytes::<Taken>(&bytes).map(drop),
+            Answer::Refusal(words) => Err(message::of_bytes(&words).unwrap_or_else(|refused| refused)),
+            Answer::Silence(reason) => Err(Refused { reason, again: true }),
+        };
+        match silence {
+            Err(Refused { reason, again: true }) => return self.spend(reason).map(|()| false),
+            // As after the chief's restart: the parameters come next.
+            Err(Refused { reason, .. }) => tracing::debug!(reason, "a contribution was refused"),
+            Ok(()) => {}
         }
-        Ok(())
-    }
-
-    fn answered(&mut self, contribution: &Contribution) {
         self.spoken = Some(contribution.version());
         self.silence = Silence::default();
+        Ok(true)
     }
 
     /// Follows the chief's parameters where they are newer than its own. With them come the latest update's

@@ -24,8 +24,7 @@ pub struct MStepConfig {
     /// constraint a dimension it holds for each dimension.
     pub epsilon_mean: f64,
     /// How far (in nats) the probabilities of a choice may move away from the target policy's. Accepted:
-    /// above
-    /// 0. With one constraint for numbers and choices together `epsilon_mean` is that of all.
+    /// above 0. With one constraint for numbers and choices together `epsilon_mean` is that of all.
     pub epsilon_choice: f64,
     /// ε_Σ, the same for the covariance; far smaller, so that the policy keeps exploring. Accepted: above 0.
     pub epsilon_covariance: f64,

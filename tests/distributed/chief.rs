@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::parts::{Counter, Heard, listen, quick_agent, short};
 use crate::processes::{Process, free_port};
+use crate::proxy::proxy;
 
 fn follow(name: &str) -> FollowConfig {
     FollowConfig { name: name.into(), patience: 20.0 }
@@ -219,6 +220,44 @@ fn a_chief_goes_on_without_those_who_are_killed() {
     });
     let led = led.unwrap();
     assert!(led.updates >= 5 * KILLS && led.refused == 0, "{led:?}");
+}
+
+/// Connections that are cut and that change what is said: what was not heard is said again, and updates go on.
+#[test]
+fn a_worker_is_heard_over_a_network_that_is_not_to_be_relied_upon() {
+    let port = free_port();
+    let (through, weather) = proxy(port);
+    let endpoint = format!("tcp/127.0.0.1:{through}");
+    let _worker =
+        Process::start(&json!({ "is": "worker", "endpoint": endpoint, "name": "worker", "number": 1 }));
+    let mut chief = Chief::new(quick_agent(2, 1, 0).learner().clone()).unwrap();
+    let network = Network::listen(&format!("tcp/127.0.0.1:{port}")).unwrap();
+    let (mut until, mut begun) = (10, None);
+    let config = LeadConfig { patience: 20.0, ..LeadConfig::default() };
+    let led = chief.lead(&network, &config, |chief, _| {
+        let updates = chief.learner().updates();
+        // Two cuts in the midst of updates, then a second of flipped bits, and then it has to go on.
+        match until {
+            10 | 20 if updates >= until => {
+                weather.cut();
+                until += 10;
+            }
+            30 if updates >= until => {
+                let since = *begun.get_or_insert_with(std::time::Instant::now);
+                weather.flip.store(15, Relaxed);
+                if since.elapsed() > Duration::from_secs(1) {
+                    weather.flip.store(0, Relaxed);
+                    until = updates + 20;
+                }
+            }
+            _ => {}
+        }
+        let ended = until > 30 && updates >= until;
+        Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    let led = led.unwrap();
+    assert!(led.updates >= 50, "{led:?}");
+    println!("{led:?}");
 }
 
 /// A chief that is killed and started again is followed on, with its parameters.
