@@ -1,25 +1,38 @@
 //! Matrix products of plain numbers, on one thread: the innermost loop of most of an update's arithmetic on a
 //! CPU.
 //!
-//! The right matrix is packed once into panels of [`WIDE`] columns, strips of [`TALL`] rows of the left one
-//! as they are needed, so that the innermost loop reads both from one end to the other. Its sums, `TALL` x
-//! `WIDE` of them, stay in the registers of a CPU with AVX2 (after Goto and van de Geijn, "Anatomy of
-//! High-Performance Matrix Multiplication", 2008).
+//! The right matrix is packed once into panels of [`WIDE`] columns, and so is the left one where it is
+//! transposed, so that the innermost loop reads both from one end to the other. Its sums, [`TALL`] rows of as
+//! many columns as there are registers for, stay in these (after Goto and van de Geijn, "Anatomy of
+//! High-Performance Matrix Multiplication", 2008). Each sum adds the same products in the same order on every
+//! CPU.
+
+use std::array;
 
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 
-const WIDE: usize = 16;
+const WIDE: usize = 32;
 const TALL: usize = 6;
 
-/// Rows of the left matrix that are packed at a time: with 256 columns, half of a core's second cache.
+/// Rows of the left matrix that all panels pass over in turn: with 256 columns, half of a core's second
+/// cache.
 const BLOCK: usize = 16 * TALL;
+
+/// A row of a panel, which begins where a line of the cache does.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Row([f32; WIDE]);
+
+impl Row {
+    const ZERO: Self = Self([0.0; WIDE]);
+}
 
 /// The right matrix of a product, packed.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
     /// Panel after panel, each with `rows` rows. The last one is filled up with zeros.
-    packed: Vec<[f32; WIDE]>,
+    packed: Vec<Row>,
     rows: usize,
     columns: usize,
 }
@@ -31,8 +44,8 @@ impl Panels {
         for start in (0..columns).step_by(WIDE) {
             let width = WIDE.min(columns - start);
             packed.extend(matrix.chunks_exact(columns).map(|row| {
-                let mut packed = [0.0; WIDE];
-                packed[..width].copy_from_slice(&row[start..start + width]);
+                let mut packed = Row::ZERO;
+                packed.0[..width].copy_from_slice(&row[start..start + width]);
                 packed
             }));
         }
@@ -41,11 +54,11 @@ impl Panels {
 
     /// Of the transpose of a matrix with `columns` numbers a row.
     pub(crate) fn transposed(matrix: &[f32], columns: usize) -> Self {
-        let mut packed = vec![[0.0; WIDE]; columns * (matrix.len() / columns).div_ceil(WIDE)];
+        let mut packed = vec![Row::ZERO; columns * (matrix.len() / columns).div_ceil(WIDE)];
         let panels = packed.chunks_exact_mut(columns.max(1));
         for (panel, rows) in panels.zip(matrix.chunks(columns * WIDE)) {
             for (place, row) in rows.chunks_exact(columns).enumerate() {
-                panel.iter_mut().zip(row).for_each(|(packed, &x)| packed[place] = x);
+                panel.iter_mut().zip(row).for_each(|(packed, &x)| packed.0[place] = x);
             }
         }
         Self { packed, rows: columns, columns: matrix.len() / columns }
@@ -69,7 +82,7 @@ pub(crate) enum Left<'a> {
     Transposed(&'a [f32], usize),
 }
 
-/// Where products are computed: memory for strips, which is taken once.
+/// Where products are computed: memory for strips of a transposed matrix, which is taken once.
 #[derive(Debug, Default)]
 pub(crate) struct Products {
     strips: Vec<[f32; TALL]>,
@@ -81,7 +94,6 @@ impl Products {
         if right.rows == 0 || right.columns == 0 {
             return out.fill(0.0);
         }
-        self.strips.resize(right.rows * BLOCK / TALL, [0.0; TALL]);
         compute(left, right, &mut self.strips, out);
     }
 
@@ -97,75 +109,108 @@ impl Products {
     }
 }
 
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn compute(left: Left, right: &Panels, strips: &mut [[f32; TALL]], out: &mut [f32]) {
+#[multiversion(targets("x86_64+avx2+fma+avx512f", "x86_64+avx2+fma"))]
+fn compute(left: Left, right: &Panels, strips: &mut Vec<[f32; TALL]>, out: &mut [f32]) {
     let fused = target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64"));
-    if fused {
-        blocks(left, right, strips, out, |x, y, sum| x.mul_add(y, sum));
+    let wide = target_cfg_f!(target_feature = "avx512f");
+    if wide {
+        blocks::<32>(left, right, strips, out, |x, y, sum| x.mul_add(y, sum));
+    } else if fused {
+        blocks::<16>(left, right, strips, out, |x, y, sum| x.mul_add(y, sum));
     } else {
-        blocks(left, right, strips, out, |x, y, sum| x * y + sum);
+        blocks::<16>(left, right, strips, out, |x, y, sum| x * y + sum);
     }
 }
 
+/// `LANES` columns at a time.
 #[inline(always)]
-fn blocks(
+fn blocks<const LANES: usize>(
     left: Left<'_>,
     right: &Panels,
-    strips: &mut [[f32; TALL]],
+    strips: &mut Vec<[f32; TALL]>,
+    out: &mut [f32],
+    add: impl Fn(f32, f32, f32) -> f32 + Copy,
+) {
+    let inner = right.rows;
+    for (index, out) in out.chunks_mut(BLOCK * right.columns).enumerate() {
+        let first = index * BLOCK;
+        match left {
+            Left::Rows(matrix) => {
+                let last = matrix.len() / inner - 1;
+                let strip = |place: usize| {
+                    let rows: [&[f32]; TALL] = array::from_fn(|row| {
+                        &matrix[(first + place * TALL + row).min(last) * inner..][..inner]
+                    });
+                    move |k: usize| rows.map(|row| row[k])
+                };
+                block::<LANES, _>(strip, right, out, add);
+            }
+            Left::Transposed(matrix, columns) => {
+                strips.resize(inner * BLOCK / TALL, [0.0; TALL]);
+                for (place, strip) in
+                    (0..out.len().div_ceil(TALL * right.columns)).zip(strips.chunks_exact_mut(inner))
+                {
+                    pack(matrix, columns, first + place * TALL, strip);
+                }
+                let strips = &*strips;
+                let strip = |place: usize| {
+                    let strip = &strips[place * inner..][..inner];
+                    move |k: usize| strip[k]
+                };
+                block::<LANES, _>(strip, right, out, add);
+            }
+        }
+    }
+}
+
+/// Rows of a matrix, as strips of `TALL` rows that give out their columns, times all panels.
+#[inline(always)]
+fn block<const LANES: usize, S: Fn(usize) -> [f32; TALL]>(
+    strip: impl Fn(usize) -> S,
+    right: &Panels,
     out: &mut [f32],
     add: impl Fn(f32, f32, f32) -> f32 + Copy,
 ) {
     let Panels { packed, rows: inner, columns } = right;
-    for (index, out) in out.chunks_mut(BLOCK * columns).enumerate() {
-        for (strip, place) in strips.chunks_exact_mut(*inner).zip(0..(out.len() / columns).div_ceil(TALL)) {
-            pack(left, index * BLOCK + place * TALL, strip);
-        }
-        for (panel, start) in packed.chunks_exact(*inner).zip((0..*columns).step_by(WIDE)) {
-            for (strip, out) in strips.chunks_exact(*inner).zip(out.chunks_mut(TALL * columns)) {
-                let sums = tile(strip, panel, add);
-                for (sums, out) in sums.iter().zip(out.chunks_exact_mut(*columns)) {
-                    let out = &mut out[start..];
-                    match out.first_chunk_mut() {
-                        Some(out) => *out = *sums,
-                        None => out.copy_from_slice(&sums[..out.len()]),
-                    }
+    for start in (0..*columns).step_by(LANES) {
+        let panel = &packed[start / WIDE * inner..][..*inner];
+        for (place, out) in out.chunks_mut(TALL * columns).enumerate() {
+            let sums = tile::<LANES>(strip(place), panel, start % WIDE / LANES, add);
+            for (sums, out) in sums.iter().zip(out.chunks_exact_mut(*columns)) {
+                let out = &mut out[start..];
+                match out.first_chunk_mut() {
+                    Some(out) => *out = *sums,
+                    None => out.copy_from_slice(&sums[..out.len()]),
                 }
             }
         }
     }
 }
 
-/// Rows of the left matrix from `row` on, column after column; what is beyond its last row stays as it is.
+/// `TALL` rows of a transposed matrix from `row` on; what is beyond its last row stays as it is.
 #[inline(always)]
-fn pack(left: Left<'_>, row: usize, strip: &mut [[f32; TALL]]) {
-    match left {
-        Left::Rows(matrix) => {
-            let columns = strip.len();
-            for (place, row) in matrix[row * columns..].chunks_exact(columns).take(TALL).enumerate() {
-                strip.iter_mut().zip(row).for_each(|(packed, &x)| packed[place] = x);
-            }
-        }
-        Left::Transposed(matrix, columns) => {
-            for (packed, column) in strip.iter_mut().zip(matrix.chunks_exact(columns)) {
-                match column[row..].first_chunk() {
-                    Some(column) => *packed = *column,
-                    None => packed.iter_mut().zip(&column[row..]).for_each(|(packed, &x)| *packed = x),
-                }
-            }
+fn pack(matrix: &[f32], columns: usize, row: usize, strip: &mut [[f32; TALL]]) {
+    for (packed, column) in strip.iter_mut().zip(matrix.chunks_exact(columns)) {
+        match column[row..].first_chunk() {
+            Some(column) => *packed = *column,
+            None => packed.iter_mut().zip(&column[row..]).for_each(|(packed, &x)| *packed = x),
         }
     }
 }
 
+/// A strip times `LANES` columns of a panel, the `part`-th of them.
 #[inline(always)]
-fn tile(
-    strip: &[[f32; TALL]],
-    panel: &[[f32; WIDE]],
+fn tile<const LANES: usize>(
+    strip: impl Fn(usize) -> [f32; TALL],
+    panel: &[Row],
+    part: usize,
     add: impl Fn(f32, f32, f32) -> f32,
-) -> [[f32; WIDE]; TALL] {
-    let mut sums = [[0.0; WIDE]; TALL];
-    for (left, right) in strip.iter().zip(panel) {
+) -> [[f32; LANES]; TALL] {
+    assert!(part < WIDE / LANES);
+    let mut sums = [[0.0; LANES]; TALL];
+    for k in 0..panel.len() {
         // Copies, which then stay in registers.
-        let (left, right) = (*left, *right);
+        let (left, right) = (strip(k), panel[k].0.as_chunks::<LANES>().0[part]);
         for (sums, x) in sums.iter_mut().zip(left) {
             for (sum, y) in sums.iter_mut().zip(right) {
                 *sum = add(x, y, *sum);

@@ -28,7 +28,7 @@ const LANES: usize = 32;
 
 /// activation(LayerNorm(x + addend)) in place, for rows of `width` numbers. Each row of `addend` is for as
 /// many of them, one after another, as there are of them for one.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[multiversion(targets("x86_64+avx2+fma+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn forward(
     rows: &mut [f32],
     width: usize,
@@ -44,7 +44,7 @@ pub(super) fn forward(
 }
 
 /// The same, with what [`backward`] needs.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[multiversion(targets("x86_64+avx2+fma+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn recorded(
     rows: &mut [f32],
     width: usize,
@@ -116,7 +116,7 @@ pub(super) struct Slopes {
 
 /// From the slopes of a loss with respect to what a layer gave out, `outputs`, to those with respect to what
 /// its matrix product gave, in place.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[multiversion(targets("x86_64+avx2+fma+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn backward(
     rows: &mut [f32],
     outputs: &[f32],
@@ -155,7 +155,7 @@ pub(super) fn backward(
 }
 
 /// The scalar product of each row with `weights`, plus `bias`.
-#[multiversion(targets("x86_64+avx2+fma"))]
+#[multiversion(targets("x86_64+avx2+fma+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn outputs(rows: &[f32], weights: &[f32], bias: f32, outputs: &mut [f32]) {
     for (output, row) in outputs.iter_mut().zip(rows.chunks_exact(weights.len())) {
         let mut lanes = [0.0; LANES];
