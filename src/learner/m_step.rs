@@ -57,13 +57,13 @@ impl Default for MStepConfig {
     /// As in the default preset.
     fn default() -> Self {
         Self {
-            epsilon_mean: 0.0025,
+            epsilon_mean: 0.05,
             epsilon_choice: 0.05,
             epsilon_covariance: 1e-5,
             constraint: Constraint::PerDimension,
             iterations: 1,
             multipliers: MultiplierConfig::default(),
-            optimizer: OptimizerConfig { learning_rate: 1e-4, gradient_norm: None, epsilon: 1e-8 },
+            optimizer: OptimizerConfig { learning_rate: 3e-4, gradient_norm: None, epsilon: 1e-8 },
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::host::{tensor, to_host};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Adam's learning rate. Accepted: above 0. 3e-4 is the paper's; 1e-4 is steadier on hard tasks.
+    /// Adam's learning rate. Accepted: above 0. 3e-4 is the paper's.
     pub learning_rate: f64,
     /// The largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down to
     /// it. Accepted: above 0, or none. The paper clips the actor's to 0.1.

@@ -416,7 +416,7 @@ fn runs_of_other_settings_are_refused_by_name() {
         (&tiny, TrainerConfig { seed: 4, ..config(800) }, "seed = 3, not 4"),
         (&tiny, TrainerConfig { replay_capacity: 1201, ..config(800) }, "replay_capacity = 1200, not 1201"),
         (&tiny, TrainerConfig { updates_per_step: 0.5, ..config(800) }, "updates_per_step = 0.25, not 0.5"),
-        (&other_agent, config(800), "m_step.optimizer.learning_rate = 0.0001, not 0.125"),
+        (&other_agent, config(800), "m_step.optimizer.learning_rate = 0.0003, not 0.125"),
         (&wider, config(800), "critic.network.hidden = [32,32], not [32,33]"),
     ] {
         let mut trainer = trainer_of(agent, run, folder.path(), &device);
