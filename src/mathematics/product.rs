@@ -208,6 +208,10 @@ fn tile<const LANES: usize>(
 ) -> [[f32; LANES]; TALL] {
     assert!(part < WIDE / LANES);
     let mut sums = [[0.0; LANES]; TALL];
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "an iterator leaves checks of the left rows' ends in the loop"
+    )]
     for k in 0..panel.len() {
         // Copies, which then stay in registers.
         let (left, right) = (strip(k), panel[k].0.as_chunks::<LANES>().0[part]);
