@@ -38,9 +38,9 @@ pub enum NoiseColour {
 }
 
 /// Phases in which the policy is not asked: each component of the action is at one of its ends, and goes to
-/// the other from time to time; a discrete action stays the same, and changes to another one (after temporally
-/// extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown about by them as
-/// it is not by noise around a mean, and comes upon rewards that are rare.
+/// the other from time to time; a discrete action stays the same, and changes to another one (after
+/// temporally extended ε-greedy exploration, arXiv 2006.01782). A body that lies on the ground is thrown
+/// about by them as it is not by noise around a mean, and comes upon rewards that are rare.
 ///
 /// Whether a phase is one is drawn at its start, and at that of each episode. The policy counts as informed
 /// while the E-step's constraint was active in most of the latest 500 or so updates, so not at first: its

@@ -4,8 +4,8 @@
 //! The right matrix is packed once into panels of [`WIDE`] columns, and so is the left one where it is
 //! transposed, so that the innermost loop reads both from one end to the other. Its sums, [`TALL`] rows of as
 //! many columns as there are registers for, stay in these (after Goto and van de Geijn, "Anatomy of
-//! High-Performance Matrix Multiplication", 2008). Each sum adds the same products in the same order on every
-//! CPU.
+//! High-Performance Matrix Multiplication", 2008). Each sum adds the same products in the same order, however
+//! wide the registers are.
 
 use std::array;
 
@@ -82,7 +82,7 @@ pub(crate) enum Left<'a> {
     Transposed(&'a [f32], usize),
 }
 
-/// Where products are computed: memory for strips of a transposed matrix, which is taken once.
+/// What computes products, with memory for strips of a transposed matrix, which is taken once.
 #[derive(Debug, Default)]
 pub(crate) struct Products {
     strips: Vec<[f32; TALL]>,
@@ -248,7 +248,7 @@ mod tests {
         let mut rng = Rng::stream(1, Stream::Replay);
         for rows in [1, 2, 5, 6, 7, 95, 96, 97, 200] {
             for inner in [1, 2, 6, 17, 300] {
-                for columns in [1, 2, 15, 16, 17, 100] {
+                for columns in [1, 2, 15, 16, 17, 31, 32, 33, 100] {
                     let (left, right) = (rng.normals(rows * inner), rng.normals(inner * columns));
                     let panels = Panels::new(&right, columns);
                     let (left_transpose, right_transpose) =
@@ -271,6 +271,23 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// The same bits with AVX2's registers and with AVX-512's, whichever this CPU has.
+    #[test]
+    fn the_width_of_the_registers_does_not_matter() {
+        let mut rng = Rng::stream(2, Stream::Replay);
+        for (rows, inner, columns) in [(7, 3, 15), (100, 17, 33), (97, 40, 64)] {
+            let (left, right) = (rng.normals(rows * inner), rng.normals(inner * columns));
+            let right = Panels::new(&right, columns);
+            for left in [Left::Rows(&left), Left::Transposed(&left, rows)] {
+                let [mut narrow, mut wide] = [0, 1].map(|_| vec![0.0; rows * columns]);
+                let add = |x: f32, y, sum| x.mul_add(y, sum);
+                blocks::<16>(left, &right, &mut Vec::new(), &mut narrow, add);
+                blocks::<32>(left, &right, &mut Vec::new(), &mut wide, add);
+                assert_eq!(narrow, wide, "{rows}x{inner}x{columns}");
             }
         }
     }
