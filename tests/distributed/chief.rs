@@ -275,7 +275,7 @@ fn workers_follow_the_chief_that_comes_after_one_that_was_killed() {
     assert_eq!(trainer.run().unwrap().counts.updates, 30);
     assert!(trainer.agent().updates() >= 30);
     first.kill();
-    let _restarted = start(2, 40);
+    let mut restarted = start(2, 40);
     let summary = trainer.run_for(1_000_000).unwrap();
     // The second chief began with its own updates, and the run made a step for each as before.
     assert_eq!((summary.reason, trainer.agent().updates()), (StopReason::Chief, 40));
@@ -284,6 +284,8 @@ fn workers_follow_the_chief_that_comes_after_one_that_was_killed() {
         (60..=71).contains(&counts.updates) && counts.environment_steps == counts.updates + 31,
         "{counts:?}"
     );
+    // It may still be answering that its updates are made.
+    restarted.wait_for_end();
     // Without a chief a run ends with an error when patience does, and nothing is lost.
     let impatient = FollowConfig { patience: 0.5, ..follow("worker") };
     let mut trainer = trainer.follow(&Network::connect(&endpoint).unwrap(), impatient).unwrap();
