@@ -78,15 +78,16 @@ fn main() -> ExitCode {
 
 fn run(Cli { environment, critics, arguments }: Cli) -> Result<(), Box<dyn Error>> {
     let (options, title) = environment.options();
-    let preset = arguments.preset.unwrap_or(Preset::Simulation);
+    let environment = options.clone().make()?;
+    let space = environment.action_space();
+    let usual = if space.bounded_size() == 0 { Preset::Discrete } else { Preset::Simulation };
+    let preset = arguments.preset.unwrap_or(usual);
     let value = preset.to_possible_value();
     let preset_name = value.as_ref().map_or("", |value| value.get_name());
     let file_name = title.replace(['/', '\\', ':'], "-");
     let folder = format!("{file_name}-{preset_name}-{}", arguments.seed);
     let task = Task { folder, title, env_steps: 100_000, updates_per_step: 1.0, preset, goal: None };
-    let environment = options.clone().make()?;
     let train_and_draw = TrainAndDraw { task, options, arguments };
-    let space = environment.action_space();
     match (space.bounded_size(), space.choices()) {
         (_, []) if critics.critics == 1 => train_and_draw.run(environment, MpoAgent::of),
         (_, []) => train_and_draw.run(environment, |config, environment, device, seed| {

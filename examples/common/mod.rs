@@ -237,6 +237,8 @@ pub enum Preset {
     /// The modern preset, whose exploration also drives actions to the ends of their range: for simulations
     /// alone.
     Simulation,
+    /// The modern preset for actions that are choices, with the simulation preset's exploration.
+    Discrete,
     /// The modern preset with the parametric E-step.
     Parametric,
 }
@@ -252,6 +254,9 @@ impl Preset {
             }
             Self::Default => MpoConfig::default(),
             Self::Simulation => MpoConfig::simulation(),
+            Self::Discrete => {
+                MpoConfig { exploration: MpoConfig::simulation().exploration, ..MpoConfig::discrete() }
+            }
             Self::Parametric => MpoConfig::parametric(),
         }
     }

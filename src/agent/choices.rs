@@ -21,7 +21,7 @@ impl DiscreteAgent {
     /// use mpo::{DiscreteAgent, MpoConfig};
     ///
     /// # fn main() -> mpo::Result<()> {
-    /// let mut agent = DiscreteAgent::discrete(MpoConfig::default(), 4, 2, &Device::flex(), 1)?;
+    /// let mut agent = DiscreteAgent::discrete(MpoConfig::discrete(), 4, 2, &Device::flex(), 1)?;
     /// let action = agent.act(&[0.0; 4])?;
     /// assert!(action.values == [0.0] || action.values == [1.0]);
     /// # Ok(())

@@ -470,7 +470,8 @@ fn configs_survive_json() {
     other.critic.loss = CriticLoss::Huber;
     other.e_step.solver =
         TemperatureSolver::GradientStep { learning_rate: 0.01, initial_temperature: 1.0 / 3.0 };
-    for config in [MpoConfig::default(), MpoConfig::simulation(), MpoConfig::paper(), other] {
+    let presets = [MpoConfig::default(), MpoConfig::simulation(), MpoConfig::discrete(), MpoConfig::paper()];
+    for config in presets.into_iter().chain([other]) {
         assert_eq!(through_json(&config), config);
     }
     let trainer =
