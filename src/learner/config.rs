@@ -19,8 +19,8 @@ use crate::networks::{
 ///
 /// [`MpoConfig::default`] is a modern preset that learns fast, [`MpoConfig::simulation`] the same with bolder
 /// exploration, [`MpoConfig::discrete`] the same for actions that are choices, [`MpoConfig::parametric`] the
-/// same with the parametric E-step (arXiv 1806.06920), and [`MpoConfig::paper`] the replication paper's Table
-/// 1. Change fields of one of them; they are checked when the agent is built.
+/// same with the parametric E-step (arXiv 1806.06920), and [`MpoConfig::paper`] has the settings of the
+/// replication paper's Table 1. Change fields of one of them; they are checked when the agent is built.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MpoConfig {
