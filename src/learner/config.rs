@@ -121,8 +121,8 @@ impl MpoConfig {
 
     /// The default preset for actions that are choices and nothing else: its targets are Retrace's, over
     /// sequences of 8 steps. The default's, uncorrected, say in part what older policies would go on to do,
-    /// and CartPole-v1 is then not learnt with every seed. For numbers, whose densities differ more from
-    /// policy to policy, Retrace learns more slowly. For a simulation with rare rewards there is
+    /// and CartPole-v1 is then not learnt with every seed; of numbers Retrace learned more slowly
+    /// (`docs/results/ablations.md`). For a simulation with rare rewards there is
     /// `MpoConfig { exploration: MpoConfig::simulation().exploration, ..MpoConfig::discrete() }`.
     pub fn discrete() -> Self {
         Self { evaluation: PolicyEvaluation::Retrace { steps: 8, lambda: 1.0 }, ..Self::default() }
